@@ -1,0 +1,9 @@
+//! Algorithms of ironlearn, without Python.
+//!
+//! Everything is generic over `f32` and `f64`, takes slices, returns owned results or
+//! [`error::Error`], and runs its parallel loops through [`parallel`].
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod parallel;
+pub mod rng;

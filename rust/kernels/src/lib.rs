@@ -1,0 +1,7 @@
+//! SIMD loops: slices in, slices out.
+//!
+//! This is the only crate of the workspace with `unsafe` code. Each kernel has a plain
+//! implementation that defines its answer and, where it pays, a vector version chosen at
+//! run time through [`tier::Tier`].
+
+pub mod tier;
