@@ -5,5 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod float;
+pub mod naive_bayes;
 pub mod parallel;
 pub mod rng;

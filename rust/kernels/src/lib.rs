@@ -4,4 +4,5 @@
 //! implementation that defines its answer and, where it pays, a vector version chosen at
 //! run time through [`tier::Tier`].
 
+pub mod moments;
 pub mod tier;

@@ -1,7 +1,32 @@
 //! Python bindings of ironlearn: conversions only, one file a subject.
 
+mod arrays;
+mod errors;
+mod gate;
+mod gaussian_nb;
+
+use ironlearn_kernels::tier;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// How this binary was built and which vector instructions it uses.
+#[pyfunction]
+fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let info = PyDict::new(py);
+    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    info.set_item("release", !cfg!(debug_assertions))?;
+    info.set_item("simd", tier::active().name())?;
+    info.set_item("simd_detected", tier::detected().name())?;
+    Ok(info)
+}
 
 /// The native module `ironlearn._core`.
 #[pymodule]
-mod _core {}
+mod _core {
+    #[pymodule_export]
+    use super::build_info;
+    #[pymodule_export]
+    use crate::gate::_gate_probe;
+    #[pymodule_export]
+    use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+}

@@ -1,0 +1,74 @@
+"""Counter-based random streams, the same numbers as the Rust core's.
+
+Number n of a stream is a fixed function of (seed, task, n): the output mix of SplitMix64
+(Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(word: int) -> int:
+    """Return the output mix of SplitMix64: a bijection of 64-bit words."""
+    z = word & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+class Stream:
+    """One stream of random numbers.
+
+    Parameters
+    ----------
+    seed, task : int
+        The stream's key; equal keys give equal numbers.
+
+    Examples
+    --------
+    >>> Stream(42, 7).next_u64()
+    483231565967908813
+    """
+
+    def __init__(self, seed: int, task: int) -> None:
+        self._key = mix(mix(seed + _GOLDEN) ^ ((task * _GOLDEN) & _MASK))
+        self._counter = 0
+
+    def next_u64(self) -> int:
+        """Return the next 64 random bits."""
+        self._counter = (self._counter + 1) & _MASK
+        return mix(self._key + self._counter * _GOLDEN)
+
+    def next_f64(self) -> float:
+        """Return the next number in [0, 1), a multiple of 2**-53."""
+        return (self.next_u64() >> 11) * 2.0**-53
+
+    def below(self, n: int) -> int:
+        """Return the next integer in ``range(n)``."""
+        return (self.next_u64() * n) >> 64
+
+    def shuffle(self, items: list[Any]) -> None:
+        """Put `items` into random order, in place."""
+        for i in range(len(items) - 1, 0, -1):
+            j = self.below(i + 1)
+            items[i], items[j] = items[j], items[i]
+
+
+def seed_from(random_state: int | np.random.RandomState | None) -> int:
+    """Return the 64-bit seed that `random_state` stands for.
+
+    An integer is its own seed; a generator or ``None`` (NumPy's global one) is drawn from.
+    """
+    if random_state is None:
+        draw = np.random.randint(0, 1 << 32, size=2, dtype=np.uint64)
+    elif isinstance(random_state, np.random.RandomState):
+        draw = random_state.randint(0, 1 << 32, size=2, dtype=np.uint64)
+    else:
+        return int(random_state) & _MASK
+    return int(draw[0]) << 32 | int(draw[1])

@@ -1,0 +1,67 @@
+"""How many threads a call uses."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+
+def _cgroup_cpus() -> float:
+    """Return the processor quota of this process's control group, or infinity."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        if quota != "max":
+            return int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
+        period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+        if int(quota) > 0:
+            return int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    return float("inf")
+
+
+@lru_cache(maxsize=1)
+def _quota() -> float:
+    return _cgroup_cpus()
+
+
+def available_cpus() -> int:
+    """Return how many processors this process may use (affinity and control group)."""
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        cpus = os.cpu_count() or 1
+    return max(1, min(cpus, int(max(1.0, _quota()))))
+
+
+def _from_environment() -> int | None:
+    for name in ("IRONLEARN_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0].strip()
+        if value:
+            try:
+                count = int(value)
+            except ValueError:
+                continue
+            if count > 0:
+                return count
+    return None
+
+
+def resolve(n_jobs: int | None) -> int:
+    """Return the number of threads that `n_jobs` stands for.
+
+    ``None`` means all processors this process may use, lowered by ``IRONLEARN_NUM_THREADS``
+    or ``OMP_NUM_THREADS``; a negative number counts back from all processors, as in joblib.
+    """
+    if n_jobs is None:
+        cpus = available_cpus()
+        wanted = _from_environment()
+        return cpus if wanted is None else max(1, min(cpus, wanted))
+    if n_jobs < 0:
+        return max(1, available_cpus() + 1 + n_jobs)
+    return n_jobs

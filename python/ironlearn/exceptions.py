@@ -1,0 +1,15 @@
+"""Exceptions of ironlearn; all are also built-in exception types."""
+
+from __future__ import annotations
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A constructor parameter has a type or a value that is not accepted."""
+
+
+class ModelFileError(ValueError):
+    """A model file cannot be read: not one, damaged, changed, or of a newer version."""
+
+
+class DataFileError(ValueError):
+    """A data file cannot be read or does not hold what was asked of it."""

@@ -1,0 +1,252 @@
+"""Gaussian naive Bayes."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from ironlearn import _core, _modelfile
+from ironlearn._parameters import ARRAY_LIKE, N_JOBS, NONE, real
+from ironlearn.base import Classifier, check_weights, encode_classes
+
+
+class GaussianNB(Classifier):
+    r"""Naive Bayes with a normal distribution for each feature in each class.
+
+    The joint log-probability of class :math:`c` and row :math:`x` is
+    :math:`\log P(c) - \frac12 \sum_j [\log 2\pi\sigma_{cj}^2 +
+    (x_j - \theta_{cj})^2 / \sigma_{cj}^2]`.
+
+    Parameters
+    ----------
+    priors : array-like of shape (n_classes,), default=None
+        Prior probabilities of the classes; ``None`` takes their frequencies.
+    var_smoothing : float, default=1e-9
+        This portion of the largest variance of all features is added to every variance.
+    n_jobs : int, default=None
+        Threads; ``None`` uses every processor this process may use. Results do not depend
+        on it.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    class_count_ : ndarray of shape (n_classes,)
+        Sum of the weights of each class's rows.
+    class_prior_ : ndarray of shape (n_classes,)
+        Probability of each class.
+    theta_ : ndarray of shape (n_classes, n_features)
+        Mean of each feature in each class. Read-only.
+    var_ : ndarray of shape (n_classes, n_features)
+        Smoothed variance of each feature in each class. Read-only.
+    epsilon_ : float
+        The amount added to the variances.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string column names.
+
+    Notes
+    -----
+    Means and variances are computed in one pass over X, in double precision for either
+    dtype, and merged by the pairwise update of Chan, Golub and LeVeque (1979).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ironlearn.naive_bayes import GaussianNB
+    >>> X = np.array([[-1.0, -1], [-2, -1], [-3, -2], [1, 1], [2, 1], [3, 2]])
+    >>> y = np.array([1, 1, 1, 2, 2, 2])
+    >>> GaussianNB().fit(X, y).predict([[-0.8, -1]])
+    array([1])
+    """
+
+    _parameters = {
+        "priors": (ARRAY_LIKE, NONE),
+        "var_smoothing": (real(0),),
+        "n_jobs": N_JOBS,
+    }
+
+    def __init__(
+        self,
+        *,
+        priors: ArrayLike | None = None,
+        var_smoothing: float = 1e-9,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.priors = priors
+        self.var_smoothing = var_smoothing
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to rows X of shape (n_samples, n_features) with labels y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows.
+
+        Returns
+        -------
+        self : GaussianNB
+            The fitted estimator.
+        """
+        return self._update(X, y, None, sample_weight, first=True, whole=True)
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Update the moments by further rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that can occur; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows.
+
+        Returns
+        -------
+        self : GaussianNB
+            The updated estimator.
+        """
+        first = not hasattr(self, "_model")
+        return self._update(X, y, classes, sample_weight, first=first, whole=False)
+
+    def _update(
+        self, X: Any, y: Any, classes: Any, sample_weight: Any, *, first: bool, whole: bool
+    ) -> Self:
+        self._validate_parameters()
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target "
+                "y is None."
+            )
+        X = self._fit_input(X, reset=first)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, X.shape[0])
+        if whole:
+            labels, codes = encode_classes(y)
+        else:
+            labels = self._partial_classes(classes, first)
+            codes = _codes_among(y, labels)
+        k = len(labels)
+        priors = self._checked_priors(k)
+        new, largest = _core.gaussian_nb_moments(
+            X, codes, weights, n_classes=k, n_threads=self._n_threads()
+        )
+        epsilon = float(self.var_smoothing) * largest
+        if not first:
+            # The batch's own epsilon is taken off and put back, as scikit-learn does.
+            count = self.class_count_
+            m2 = (self.var_ - epsilon) * count[:, None]
+            new = _core.gaussian_nb_merge((count, self.theta_, np.ascontiguousarray(m2)), new)
+        count, mean, m2 = new
+        with np.errstate(invalid="ignore", divide="ignore"):
+            var = np.where(count[:, None] > 0, m2 / count[:, None], 0.0) + epsilon
+        prior = count / count.sum() if priors is None else priors
+        with np.errstate(divide="ignore"):
+            log_prior = np.log(prior)
+        self._model = _core.GaussianModel.from_arrays(mean, np.maximum(var, 0.0), log_prior)
+        self.classes_ = labels
+        self.class_count_ = count
+        self.class_prior_ = prior
+        self.epsilon_ = epsilon
+        self.theta_, self.var_, _ = self._model.arrays()
+        return self
+
+    def _partial_classes(self, classes: Any, first: bool) -> NDArray[Any]:
+        if first:
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return np.unique(column_or_1d(classes))
+        if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_!r}"
+            )
+        return self.classes_
+
+    def _checked_priors(self, k: int) -> NDArray[np.float64] | None:
+        if self.priors is None:
+            return None
+        priors = np.array(self.priors, dtype=np.float64)
+        if priors.shape != (k,):
+            raise ValueError(
+                f"Number of priors must match number of classes: got {priors.size} for {k}."
+            )
+        if not np.isclose(priors.sum(), 1.0):
+            raise ValueError(f"The sum of the priors should be 1, got {priors.sum()}.")
+        if (priors < 0).any():
+            raise ValueError("Priors must be non-negative.")
+        return priors
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likeliest class of each row of X (n_samples, n_features)."""
+        X = self._predict_input(X)
+        return self.classes_[self._model.predict_codes(X, n_threads=self._n_threads())]
+
+    def predict_joint_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return ``log P(class) + log P(row | class)``, shape (n_samples, n_classes)."""
+        X = self._predict_input(X)
+        return self._model.joint_log_likelihood(X, n_threads=self._n_threads())
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the logarithms of the class probabilities, shape (n_samples, n_classes)."""
+        joint = self.predict_joint_log_proba(X)
+        return joint - logsumexp(joint, axis=1, keepdims=True)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the class probabilities, shape (n_samples, n_classes)."""
+        return np.exp(self.predict_log_proba(X))
+
+    def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
+        theta, var, log_prior = self._model.arrays()
+        tensors = {
+            "theta": theta,
+            "var": var,
+            "log_prior": log_prior,
+            "class_count": self.class_count_,
+        }
+        attributes: dict[str, Any] = {"epsilon_": self.epsilon_}
+        self._pack_classes(attributes, tensors)
+        return attributes, tensors
+
+    def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
+        model = _core.GaussianModel.from_arrays(
+            tensors["theta"], tensors["var"], tensors["log_prior"]
+        )
+        theta, var, log_prior = model.arrays()
+        if theta.shape[1] != self.n_features_in_ or tensors["class_count"].shape != (len(theta),):
+            raise ValueError("theta, class_count and n_features_in_ do not fit together")
+        self._unpack_classes(attributes, tensors, len(theta))
+        self.class_count_ = tensors["class_count"]
+        self.class_prior_ = np.exp(log_prior)
+        self.epsilon_ = float(attributes["epsilon_"])
+        self.theta_, self.var_ = theta, var
+        self._model = model
+
+
+def _codes_among(y: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.uint32]:
+    """Return each label's index among sorted `labels`."""
+    unknown = np.setdiff1d(np.unique(y), labels)
+    if unknown.size:
+        raise ValueError(
+            f"The target label(s) {unknown} in y do not exist in the initial classes {labels}"
+        )
+    return np.searchsorted(labels, y).astype(np.uint32)

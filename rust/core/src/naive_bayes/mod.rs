@@ -1,0 +1,3 @@
+//! Naive Bayes classifiers.
+
+pub mod gaussian;
