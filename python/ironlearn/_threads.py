@@ -36,7 +36,7 @@ def available_cpus() -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         cpus = os.cpu_count() or 1
-    return max(1, min(cpus, int(max(1.0, _quota()))))
+    return max(1, int(min(cpus, _quota())))
 
 
 def _from_environment() -> int | None:
