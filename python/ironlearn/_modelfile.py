@@ -53,9 +53,7 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file or the whole new one."""
     target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(
-        dir=target.parent or Path(), prefix=f".{target.name}."
-    )
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent or Path(), prefix=f".{target.name}.")
     try:
         # mkstemp makes files private; give the mode an ordinary new file would have.
         mask = os.umask(0)
@@ -200,6 +198,6 @@ def unpack_values(name: str, description: Mapping[str, Any], tensors: Tensors) -
         ):
             raise ModelFileError(f"the offsets of {name} do not fit its bytes.")
         strings = [data[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
-        return np.array(strings, dtype=object if description.get("object") else None)
+        return np.array(strings, dtype=object if description.get("object") else np.str_)
     except (KeyError, UnicodeDecodeError, TypeError) as error:
         raise ModelFileError(f"the model file holds no valid {name}: {error}") from error

@@ -27,9 +27,7 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-def _interval(
-    kind: type, name: str, low: float | None, high: float | None, closed: str
-) -> Rule:
+def _interval(kind: type, name: str, low: float | None, high: float | None, closed: str) -> Rule:
     left = "[" if closed in ("both", "left") and low is not None else "("
     right = "]" if closed in ("both", "right") and high is not None else ")"
 
@@ -77,8 +75,10 @@ VERBOSE = Rule(lambda v: _is_bool(v) or integer(0).test(v), "a bool or a non-neg
 CALLABLE = Rule(callable, "a callable")
 MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dict")
 ARRAY_LIKE = Rule(
-    lambda v: isinstance(v, Sequence | np.ndarray) and not isinstance(v, str | bytes)
-    or hasattr(v, "__array__"),
+    lambda v: (
+        (isinstance(v, Sequence | np.ndarray) and not isinstance(v, str | bytes))
+        or hasattr(v, "__array__")
+    ),
     "an array-like",
 )
 N_JOBS = (Rule(lambda v: integer().test(v) and v != 0, "an int other than 0"), NONE)

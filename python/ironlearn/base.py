@@ -48,9 +48,7 @@ class Estimator(BaseEstimator):
     _model: Any
 
     def _validate_parameters(self) -> None:
-        _parameters.validate(
-            type(self).__name__, self._parameters, self.get_params(deep=False)
-        )
+        _parameters.validate(type(self).__name__, self._parameters, self.get_params(deep=False))
 
     def _n_threads(self) -> int:
         return _threads.resolve(getattr(self, "n_jobs", None))
@@ -154,7 +152,9 @@ class Estimator(BaseEstimator):
         except ModelFileError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise ModelFileError(f"the model file holds no valid {cls.__name__}: {error}") from error
+            raise ModelFileError(
+                f"the model file holds no valid {cls.__name__}: {error}"
+            ) from error
         return estimator
 
 
@@ -185,9 +185,7 @@ def _to_json(owner: str, name: str, value: Any) -> Any:
         return {kind: [_to_json(owner, name, item) for item in value]}
     if isinstance(value, Mapping):
         return {
-            "dict": [
-                [_to_json(owner, name, k), _to_json(owner, name, v)] for k, v in value.items()
-            ]
+            "dict": [[_to_json(owner, name, k), _to_json(owner, name, v)] for k, v in value.items()]
         }
     raise ValueError(
         f"The {name!r} parameter of {owner} is a {type(value).__name__}, which a model file "
@@ -245,9 +243,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | N
     if weights.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D.")
     if weights.shape[0] != n_samples:
-        raise ValueError(
-            f"sample_weight.shape == {weights.shape}, expected ({n_samples},)!"
-        )
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected ({n_samples},)!")
     if weights.min(initial=0.0) < 0:
         raise ValueError(
             f"Negative values in sample_weight (smallest: {weights.min()}); weights must be >= 0."

@@ -102,9 +102,7 @@ class GaussianNB(Classifier):
         """
         return self._update(X, y, None, sample_weight, first=True, whole=True)
 
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Update the moments by further rows.
 
         Parameters

@@ -114,4 +114,6 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{os.fspath(path)} holds no valid {contents.type}: {error}") from error
+        raise ModelFileError(
+            f"{os.fspath(path)} holds no valid {contents.type}: {error}"
+        ) from error

@@ -1,0 +1,46 @@
+"""Every public estimator, ready to fit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from ironlearn.base import TYPES
+
+#: Settings that keep the contract tests quick.
+QUICK: dict[str, dict[str, Any]] = {
+    "RandomForestClassifier": {"n_estimators": 10},
+    "KMeans": {"n_clusters": 3},
+}
+
+
+def names() -> list[str]:
+    return [
+        name for name, module in TYPES.items() if hasattr(importlib.import_module(module), name)
+    ]
+
+
+def make(name: str, **parameters: Any) -> Any:
+    kind = getattr(importlib.import_module(TYPES[name]), name)
+    settings = {**QUICK.get(name, {}), **parameters}
+    if "random_state" in kind._get_param_names():
+        settings.setdefault("random_state", 0)
+    return kind(**settings)
+
+
+def data(name: str, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """300 rows of digits, as the estimator takes them."""
+    X, y = load_digits(return_X_y=True)
+    X = X[:300]
+    if name == "CategoricalNB":
+        return X.astype(np.int64), y[:300]
+    return np.ascontiguousarray(X / 16, dtype=dtype), y[:300]
+
+
+def answers(name: str, estimator: Any, X: np.ndarray) -> list[np.ndarray]:
+    """Everything that the fitted estimator says about X."""
+    methods = ("predict", "predict_proba", "decision_function", "transform", "apply")
+    return [np.asarray(getattr(estimator, m)(X)) for m in methods if hasattr(estimator, m)]
