@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +195,10 @@ def unpack_values(name: str, description: Mapping[str, Any], tensors: Tensors) -
             not offsets
             or offsets[0] != 0
             or offsets[-1] != len(data)
-            or any(a > b for a, b in zip(offsets, offsets[1:], strict=False))
+            or any(a > b for a, b in pairwise(offsets))
         ):
             raise ModelFileError(f"the offsets of {name} do not fit its bytes.")
-        strings = [data[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+        strings = [data[a:b].decode() for a, b in pairwise(offsets)]
         return np.array(strings, dtype=object if description.get("object") else np.str_)
     except (KeyError, UnicodeDecodeError, TypeError) as error:
         raise ModelFileError(f"the model file holds no valid {name}: {error}") from error

@@ -27,7 +27,7 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-def _interval(kind: type, name: str, low: float | None, high: float | None, closed: str) -> Rule:
+def _interval(kind: Any, name: str, low: float | None, high: float | None, closed: str) -> Rule:
     left = "[" if closed in ("both", "left") and low is not None else "("
     right = "]" if closed in ("both", "right") and high is not None else ")"
 

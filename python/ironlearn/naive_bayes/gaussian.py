@@ -66,6 +66,12 @@ class GaussianNB(Classifier):
     array([1])
     """
 
+    class_count_: NDArray[np.float64]
+    class_prior_: NDArray[np.float64]
+    theta_: NDArray[np.float64]
+    var_: NDArray[np.float64]
+    epsilon_: float
+
     _parameters = {
         "priors": (ARRAY_LIKE, NONE),
         "var_smoothing": (real(0),),
