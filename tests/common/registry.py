@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ QUICK: dict[str, dict[str, Any]] = {
 
 def names() -> list[str]:
     return [
-        name for name, module in TYPES.items() if hasattr(importlib.import_module(module), name)
+        name
+        for name, module in TYPES.items()
+        if importlib.util.find_spec(module) and hasattr(importlib.import_module(module), name)
     ]
 
 
