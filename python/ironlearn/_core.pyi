@@ -34,3 +34,117 @@ class GaussianModel:
     def arrays(self) -> _Moments: ...
     def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
     def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
+
+def tree_fit(
+    x: NDArray[np.float32],
+    y: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_classes: int,
+    criterion: str,
+    splitter: str,
+    max_depth: int,
+    min_samples_split: int,
+    min_samples_leaf: int,
+    min_weight_leaf: float,
+    max_features: int,
+    max_leaf_nodes: int,
+    min_impurity_decrease: float,
+    max_bins: int,
+    categorical: NDArray[np.bool_] | None,
+    monotonic: NDArray[np.int8] | None,
+    seed: int,
+    n_threads: int,
+) -> ForestModel:
+    """Grow one tree."""
+
+def forest_fit(
+    x: NDArray[np.float32],
+    y: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_classes: int,
+    criterion: str,
+    splitter: str,
+    max_depth: int,
+    min_samples_split: int,
+    min_samples_leaf: int,
+    min_weight_leaf: float,
+    max_features: int,
+    max_leaf_nodes: int,
+    min_impurity_decrease: float,
+    max_bins: int,
+    categorical: NDArray[np.bool_] | None,
+    monotonic: NDArray[np.int8] | None,
+    seed: int,
+    n_trees: int,
+    first_tree: int,
+    bootstrap: bool,
+    n_draws: int,
+    balanced_subsample: bool,
+    oob: bool,
+    n_threads: int,
+) -> tuple[ForestModel, NDArray[np.float64] | None]:
+    """Grow a forest; the second answer holds the out-of-bag votes where they are asked for."""
+
+class ForestModel:
+    """A fitted tree or forest."""
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Read-only copies of the arrays by name, all trees concatenated."""
+
+    @staticmethod
+    def from_arrays(
+        n_classes: int,
+        n_features: int,
+        *,
+        offsets: NDArray[np.int64],
+        left: NDArray[np.int32],
+        right: NDArray[np.int32],
+        feature: NDArray[np.int32],
+        threshold: NDArray[np.float64],
+        missing_left: NDArray[np.bool_],
+        impurity: NDArray[np.float64],
+        n_node_samples: NDArray[np.int64],
+        weighted_n_node_samples: NDArray[np.float64],
+        value: NDArray[np.float64],
+        category_offsets: NDArray[np.int64],
+        category_bits: NDArray[np.uint64],
+    ) -> ForestModel:
+        """Check the arrays and copy them."""
+
+    @staticmethod
+    def concat(models: list[ForestModel]) -> ForestModel:
+        """The trees of all models, in their order."""
+
+    def tree(self, index: int) -> ForestModel:
+        """One tree as a model of its own."""
+
+    def predict_proba(
+        self, x: NDArray[np.float32], *, voting: str, n_threads: int
+    ) -> NDArray[np.float64]:
+        """Class probabilities of each row."""
+
+    def predict_codes(
+        self, x: NDArray[np.float32], *, voting: str, n_threads: int
+    ) -> NDArray[np.int64]:
+        """The most probable class of each row, the first of equal ones."""
+
+    def apply(self, x: NDArray[np.float32], *, n_threads: int) -> NDArray[np.int64]:
+        """The leaf of each row in each tree, numbered within the tree."""

@@ -6,6 +6,8 @@
 
 pub mod error;
 pub mod float;
+pub mod forest;
 pub mod naive_bayes;
 pub mod parallel;
 pub mod rng;
+pub mod tree;

@@ -1,0 +1,170 @@
+//! Random forests (Breiman, "Random forests", Machine Learning 45, 2001): trees on bootstrap
+//! samples, each node choosing among a few drawn features.
+
+use crate::error::{Error, Result};
+use crate::parallel::{Control, map_chunks};
+use crate::rng::Stream;
+use crate::tree::{ForestModel, Prepared, TrainingSet, TreeParams};
+
+/// Settings of the ensemble.
+#[derive(Clone, Copy, Debug)]
+pub struct ForestParams {
+    /// Trees to grow.
+    pub n_trees: usize,
+    /// Number of the first tree: a forest that grows in steps equals one grown at once.
+    pub first_tree: usize,
+    /// Draw rows with replacement for each tree.
+    pub bootstrap: bool,
+    /// Rows to draw.
+    pub n_draws: usize,
+    /// Weigh classes inversely to their frequency in each tree's sample.
+    pub balanced_subsample: bool,
+    /// Let each tree vote on the rows that it did not draw.
+    pub oob: bool,
+}
+
+/// Keeps bootstrap draws apart from the choices within trees.
+const BOOTSTRAP: u64 = 0x626f_6f74_7374_7261;
+
+/// Draws rows with replacement, in proportion to `weight`, and counts them.
+struct Bootstrap {
+    rows: usize,
+    n_draws: usize,
+    seed: u64,
+    cumulative: Vec<f64>,
+}
+
+impl Bootstrap {
+    fn new(rows: usize, weight: Option<&[f64]>, n_draws: usize, seed: u64) -> Self {
+        let mut sum = 0.0;
+        let cumulative = weight.map_or(Vec::new(), |weight| {
+            weight
+                .iter()
+                .map(|w| {
+                    sum += w;
+                    sum
+                })
+                .collect()
+        });
+        Bootstrap {
+            rows,
+            n_draws,
+            seed,
+            cumulative,
+        }
+    }
+
+    fn counts(&self, tree: u64) -> Vec<u32> {
+        let mut stream = Stream::new(self.seed ^ BOOTSTRAP, tree);
+        let mut counts = vec![0u32; self.rows];
+        let total = self.cumulative.last().copied();
+        for _ in 0..self.n_draws {
+            let row = match total {
+                None => stream.below(self.rows),
+                Some(total) => {
+                    let at = stream.next_f64() * total;
+                    // Rows of weight 0 repeat the sum before them, so they are never first.
+                    let row = self.cumulative.partition_point(|&sum| sum <= at);
+                    if row < self.rows {
+                        row
+                    } else {
+                        self.cumulative.partition_point(|&sum| sum < total)
+                    }
+                }
+            };
+            counts[row] += 1;
+        }
+        counts
+    }
+}
+
+/// Grows a forest. The second answer holds, where `oob` is set, the sums of the class shares
+/// that the trees which did not draw a row give it.
+pub fn fit_forest(
+    data: &TrainingSet,
+    params: &TreeParams,
+    forest: &ForestParams,
+    control: &Control,
+) -> Result<(ForestModel, Option<Vec<f64>>)> {
+    data.validate(params)?;
+    if forest.n_trees == 0 {
+        return Err(Error::InvalidParameter {
+            name: "n_estimators",
+            given: "0".into(),
+            expected: "at least 1".into(),
+        });
+    }
+    if forest.bootstrap && (forest.n_draws == 0 || forest.n_draws > u32::MAX as usize) {
+        return Err(Error::InvalidParameter {
+            name: "max_samples",
+            given: forest.n_draws.to_string(),
+            expected: "at least one draw and fewer than 2^32".into(),
+        });
+    }
+    let prepared = Prepared::new(data, params, control)?;
+    let sampler = Bootstrap::new(data.rows, data.weight, forest.n_draws, params.seed);
+    let numbered = |i: usize| (forest.first_tree + i) as u64;
+    let grown = map_chunks(control, forest.n_trees, 1, |range| {
+        let tree = numbered(range.start);
+        if !forest.bootstrap {
+            return Ok((prepared.grow(data.weight, tree, control)?, Vec::new()));
+        }
+        let counts = sampler.counts(tree);
+        let weight = tree_weights(data.y, params.n_classes, &counts, forest.balanced_subsample);
+        let grown = prepared.grow(Some(&weight), tree, control)?;
+        let drawn = if forest.oob {
+            bits(&counts)
+        } else {
+            Vec::new()
+        };
+        Ok((grown, drawn))
+    })?;
+    let (trees, drawn): (Vec<_>, Vec<_>) = grown.into_iter().unzip();
+    let model = ForestModel::from_trees(params.n_classes, data.features, trees);
+    if !forest.oob || !forest.bootstrap {
+        return Ok((model, None));
+    }
+    let unseen = |tree: usize, row: usize| drawn[tree][row / 64] >> (row % 64) & 1 == 0;
+    let votes = model.votes_where(data.x, data.rows, unseen, control)?;
+    Ok((model, Some(votes)))
+}
+
+fn bits(counts: &[u32]) -> Vec<u64> {
+    let word = |block: &[u32]| {
+        block
+            .iter()
+            .enumerate()
+            .fold(0, |word, (i, &c)| word | u64::from(c > 0) << i)
+    };
+    counts.chunks(64).map(word).collect()
+}
+
+/// How often each row was drawn, times its class's weight where classes are balanced.
+fn tree_weights(y: &[u32], n_classes: usize, counts: &[u32], balanced: bool) -> Vec<f64> {
+    if !balanced {
+        return counts.iter().map(|&c| f64::from(c)).collect();
+    }
+    let mut drawn = vec![0u64; n_classes];
+    for (&class, &count) in y.iter().zip(counts) {
+        drawn[class as usize] += u64::from(count);
+    }
+    let present = drawn.iter().filter(|d| **d > 0).count() as f64;
+    let total = drawn.iter().sum::<u64>() as f64;
+    let scale: Vec<f64> = drawn
+        .iter()
+        .map(|&d| {
+            if d > 0 {
+                total / (present * d as f64)
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    y.iter()
+        .zip(counts)
+        .map(|(&class, &count)| f64::from(count) * scale[class as usize])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,390 @@
+//! Split search by sorting every drawn feature: works for every setting.
+
+use super::bins::{Bins, midpoint};
+use super::categorical::order_categories;
+use super::nodes::Split;
+use super::params::{Splitter, TrainingSet, TreeParams};
+use crate::rng::{Stream, mix};
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The rank of a feature among equally good ones at the node with this key.
+#[inline]
+pub(crate) fn tie_rank(key: u64, feature: usize) -> u64 {
+    mix(key ^ (feature as u64 + 1).wrapping_mul(GOLDEN))
+}
+
+/// The key of a child, which names its path from the root.
+#[inline]
+pub(crate) fn child_key(key: u64, left: bool) -> u64 {
+    mix(key.wrapping_add(if left { GOLDEN } else { GOLDEN << 1 }))
+}
+
+/// A node whose split is sought.
+pub(crate) struct NodeView<'n> {
+    pub rows: &'n [u32],
+    pub counts: &'n [f64],
+    pub key: u64,
+    /// Bounds on the probability of class 1 from monotonic constraints above.
+    pub bounds: (f64, f64),
+}
+
+struct Found {
+    score: f64,
+    rank: u64,
+    split: Split,
+}
+
+/// Buffers of a search, kept between nodes.
+pub(crate) struct SortedSearch<'a> {
+    data: TrainingSet<'a>,
+    params: &'a TreeParams,
+    bins: &'a [Bins],
+    weight: &'a [f64],
+    features: Vec<u32>,
+    values: Vec<(f32, u32)>,
+    missing: Vec<u32>,
+    left: Vec<f64>,
+    right: Vec<f64>,
+    found: Option<Found>,
+}
+
+impl<'a> SortedSearch<'a> {
+    /// `weight` has one positive number for each row that occurs in a node, or is empty.
+    pub fn new(
+        data: TrainingSet<'a>,
+        params: &'a TreeParams,
+        bins: &'a [Bins],
+        weight: &'a [f64],
+    ) -> Self {
+        SortedSearch {
+            data,
+            params,
+            bins,
+            weight,
+            features: Vec::new(),
+            values: Vec::new(),
+            missing: Vec::new(),
+            left: vec![0.0; params.n_classes],
+            right: vec![0.0; params.n_classes],
+            found: None,
+        }
+    }
+
+    fn weight_of(&self, row: u32) -> f64 {
+        if self.weight.is_empty() {
+            1.0
+        } else {
+            self.weight[row as usize]
+        }
+    }
+
+    /// Adds the class weights of `rows` to `counts`, in the order of `rows`.
+    pub fn count(&self, rows: &[u32], counts: &mut [f64]) {
+        for &row in rows {
+            counts[self.data.y[row as usize] as usize] += self.weight_of(row);
+        }
+    }
+
+    /// The best split of a node, if any is allowed.
+    pub fn search(&mut self, node: &NodeView) -> Option<Split> {
+        self.found = None;
+        let width = self.data.features;
+        let mut stream = Stream::new(node.key, 0);
+        self.features.clear();
+        self.features.extend(0..width as u32);
+        let shuffle = self.params.max_features < width;
+        let mut varying = 0;
+        for drawn in 0..width {
+            if drawn >= self.params.max_features && varying > 0 {
+                break;
+            }
+            if shuffle {
+                let other = drawn + stream.below(width - drawn);
+                self.features.swap(drawn, other);
+            }
+            let feature = self.features[drawn] as usize;
+            if self.load(node.rows, feature) {
+                varying += 1;
+                if self.data.categorical.is_some_and(|c| c[feature]) {
+                    self.scan_categories(node, feature);
+                } else if self.params.splitter == Splitter::Random {
+                    self.try_random(node, feature);
+                } else {
+                    self.scan_values(node, feature);
+                }
+            }
+        }
+        self.found.take().map(|found| found.split)
+    }
+
+    /// Loads a feature's values; false where nothing can be told apart by them.
+    fn load(&mut self, rows: &[u32], feature: usize) -> bool {
+        self.values.clear();
+        self.missing.clear();
+        let bins = self.bins.get(feature).filter(|bins| !bins.low.is_empty());
+        for &row in rows {
+            let value = self.data.x[row as usize * self.data.features + feature];
+            if value.is_nan() {
+                self.missing.push(row);
+            } else if let Some(bins) = bins {
+                self.values.push((bins.code(value) as f32, row));
+            } else {
+                self.values.push((value, row));
+            }
+        }
+        let Some(&(first, _)) = self.values.first() else {
+            return false;
+        };
+        !self.missing.is_empty() || self.values.iter().any(|&(v, _)| v != first)
+    }
+
+    /// Scores the split whose left class weights are in `self.left`. Returns it where it may
+    /// be made and beats what was found so far.
+    fn beats(&mut self, node: &NodeView, feature: usize, left_rows: usize) -> Option<(f64, u64)> {
+        let params = self.params;
+        let right_rows = node.rows.len() - left_rows;
+        if left_rows == 0 || right_rows == 0 {
+            return None;
+        }
+        if left_rows < params.min_samples_leaf || right_rows < params.min_samples_leaf {
+            return None;
+        }
+        for (r, (l, c)) in self.right.iter_mut().zip(self.left.iter().zip(node.counts)) {
+            *r = (c - l).max(0.0);
+        }
+        let left: f64 = self.left.iter().sum();
+        let right: f64 = self.right.iter().sum();
+        if left < params.min_weight_leaf || right < params.min_weight_leaf {
+            return None;
+        }
+        if left <= 0.0 || right <= 0.0 {
+            return None;
+        }
+        let direction = self.data.monotonic.map_or(0, |m| m[feature]);
+        if direction != 0 && params.n_classes == 2 {
+            let (l, r) = (self.left[1] / left, self.right[1] / right);
+            let (low, high) = node.bounds;
+            if l < low || r < low || l > high || r > high {
+                return None;
+            }
+            if (l - r) * f64::from(direction) > 0.0 {
+                return None;
+            }
+        }
+        let score =
+            params.criterion.side(&self.left, left) + params.criterion.side(&self.right, right);
+        let rank = tie_rank(node.key, feature);
+        let better = match &self.found {
+            None => true,
+            Some(best) => {
+                score > best.score
+                    || score == best.score && best.split.feature != feature && rank < best.rank
+            }
+        };
+        better.then_some((score, rank))
+    }
+
+    fn keep(&mut self, (score, rank): (f64, u64), split: Split) {
+        self.found = Some(Found { score, rank, split });
+    }
+
+    /// Every boundary between two values, with the missing ones on the right, then the missing
+    /// ones alone on the right, then the boundaries with the missing ones on the left.
+    fn scan_values(&mut self, node: &NodeView, feature: usize) {
+        self.values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let present = self.values.len();
+        let passes: &[bool] = if self.missing.is_empty() {
+            &[false]
+        } else {
+            &[false, true]
+        };
+        for &missing_left in passes {
+            self.left.fill(0.0);
+            let mut base = 0;
+            if missing_left {
+                self.count_missing();
+                base = self.missing.len();
+            }
+            for i in 0..present {
+                let (value, row) = self.values[i];
+                self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
+                let threshold = if i + 1 < present {
+                    let next = self.values[i + 1].0;
+                    if value >= next {
+                        continue;
+                    }
+                    self.threshold(feature, value, next)
+                } else if !missing_left && !self.missing.is_empty() {
+                    f64::INFINITY
+                } else {
+                    continue;
+                };
+                let left_rows = base + i + 1;
+                if let Some(score) = self.beats(node, feature, left_rows) {
+                    let majority = left_rows > node.rows.len() - left_rows;
+                    let split = Split {
+                        feature,
+                        threshold,
+                        missing_left: if self.missing.is_empty() {
+                            majority
+                        } else {
+                            missing_left
+                        },
+                        left_codes: Vec::new(),
+                    };
+                    self.keep(score, split);
+                }
+            }
+        }
+    }
+
+    fn count_missing(&mut self) {
+        for i in 0..self.missing.len() {
+            let row = self.missing[i];
+            self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
+        }
+    }
+
+    fn threshold(&self, feature: usize, low: f32, high: f32) -> f64 {
+        match self.bins.get(feature).filter(|bins| !bins.low.is_empty()) {
+            Some(bins) => midpoint(bins.high[low as usize], bins.low[high as usize]),
+            None => midpoint(low, high),
+        }
+    }
+
+    /// One threshold, uniform between the smallest and the largest value; missing values go to
+    /// a random side.
+    fn try_random(&mut self, node: &NodeView, feature: usize) {
+        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+        for &(value, _) in &self.values {
+            low = low.min(value);
+            high = high.max(value);
+        }
+        let mut stream = Stream::new(node.key, feature as u64 + 1);
+        let mut cut = f64::from(low) + stream.next_f64() * (f64::from(high) - f64::from(low));
+        if cut >= f64::from(high) {
+            cut = f64::from(low);
+        }
+        let coin = stream.next_u64() & 1 == 1;
+        let missing_left = !self.missing.is_empty() && coin;
+        self.left.fill(0.0);
+        let mut left_rows = 0;
+        if missing_left {
+            self.count_missing();
+            left_rows = self.missing.len();
+        }
+        let mut below = low;
+        for i in 0..self.values.len() {
+            let (value, row) = self.values[i];
+            if f64::from(value) <= cut {
+                self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
+                left_rows += 1;
+                below = below.max(value);
+            }
+        }
+        let threshold = match self.bins.get(feature).filter(|bins| !bins.low.is_empty()) {
+            Some(bins) => f64::from(bins.high[below as usize]),
+            None => cut,
+        };
+        if let Some(score) = self.beats(node, feature, left_rows) {
+            let majority = left_rows > node.rows.len() - left_rows;
+            let split = Split {
+                feature,
+                threshold,
+                missing_left: if self.missing.is_empty() {
+                    majority
+                } else {
+                    missing_left
+                },
+                left_codes: Vec::new(),
+            };
+            self.keep(score, split);
+        }
+    }
+
+    /// Cuts of the categories in an order that holds the best subset for two classes and a good
+    /// one for more (see [`order_categories`]); with `splitter="random"` a random subset.
+    fn scan_categories(&mut self, node: &NodeView, feature: usize) {
+        let classes = self.params.n_classes;
+        self.values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // The categories that occur: code, rows, class weights.
+        let mut codes: Vec<(usize, usize)> = Vec::new();
+        let mut table: Vec<f64> = Vec::new();
+        for &(value, row) in &self.values {
+            let code = value as usize;
+            if codes.last().is_none_or(|&(last, _)| last != code) {
+                codes.push((code, 0));
+                table.resize(table.len() + classes, 0.0);
+            }
+            let last = codes.len() - 1;
+            codes[last].1 += 1;
+            table[last * classes + self.data.y[row as usize] as usize] += self.weight_of(row);
+        }
+        let random = self.params.splitter == Splitter::Random;
+        let mut stream = Stream::new(node.key, feature as u64 + 1);
+        let (order, cut) = if random {
+            let mut order: Vec<usize> = (0..codes.len()).collect();
+            stream.shuffle(&mut order);
+            (order, Some(1 + stream.below(codes.len().max(2) - 1)))
+        } else {
+            (order_categories(&table, classes, codes.len()), None)
+        };
+        let has_missing = !self.missing.is_empty();
+        let coin = stream.next_u64() & 1 == 1;
+        let passes: &[bool] = match (has_missing, random) {
+            (false, _) => &[false],
+            (true, false) => &[false, true],
+            (true, true) if coin => &[true],
+            (true, true) => &[false],
+        };
+        for &missing_left in passes {
+            self.left.fill(0.0);
+            let mut left_rows = 0;
+            if missing_left {
+                self.count_missing();
+                left_rows = self.missing.len();
+            }
+            for (i, &category) in order.iter().enumerate() {
+                let row = &table[category * classes..(category + 1) * classes];
+                for (l, w) in self.left.iter_mut().zip(row) {
+                    *l += w;
+                }
+                left_rows += codes[category].1;
+                let last = i + 1 == order.len();
+                if last && (missing_left || !has_missing) {
+                    break;
+                }
+                if cut.is_some_and(|cut| cut != i + 1) {
+                    continue;
+                }
+                if let Some(score) = self.beats(node, feature, left_rows) {
+                    let majority = left_rows > node.rows.len() - left_rows;
+                    let missing_left = if has_missing { missing_left } else { majority };
+                    let left: Vec<usize> = order[..=i].iter().map(|&c| codes[c].0).collect();
+                    let present: Vec<usize> = codes.iter().map(|c| c.0).collect();
+                    let split = Split {
+                        feature,
+                        threshold: 0.0,
+                        missing_left,
+                        left_codes: code_set(&left, &present, missing_left),
+                    };
+                    self.keep(score, split);
+                }
+            }
+        }
+    }
+}
+
+/// The set of codes that go left. Codes that the node has not seen go where missing values go.
+fn code_set(left: &[usize], present: &[usize], others_left: bool) -> Vec<u64> {
+    let words = present.iter().max().map_or(1, |&m| m / 64 + 1);
+    let mut bits = vec![if others_left { u64::MAX } else { 0 }; words];
+    for &code in present {
+        bits[code / 64] &= !(1 << (code % 64));
+    }
+    for &code in left {
+        bits[code / 64] |= 1 << (code % 64);
+    }
+    bits
+}

@@ -1,0 +1,411 @@
+//! Bindings of trees and forests.
+
+use crate::arrays::{expect_len, frozen, matrix, optional, slice};
+use crate::errors::to_py;
+use crate::gate;
+use ironlearn_core::error::Error;
+use ironlearn_core::forest::{self, ForestParams};
+use ironlearn_core::tree::{
+    self, Criterion, ForestModel as Core, ModelArrays, Splitter, TrainingSet, TreeArrays,
+    TreeParams, Voting,
+};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+fn unknown(name: &'static str, given: &str, expected: &str) -> PyErr {
+    to_py(Error::InvalidParameter {
+        name,
+        given: format!("{given:?}"),
+        expected: expected.into(),
+    })
+}
+
+fn limit(name: &'static str, given: i64) -> PyResult<Option<usize>> {
+    match given {
+        -1 => Ok(None),
+        _ => usize::try_from(given)
+            .map(Some)
+            .map_err(|_| unknown(name, &given.to_string(), "-1 (none) or not negative")),
+    }
+}
+
+fn tree_params(
+    n_classes: usize,
+    criterion: &str,
+    splitter: &str,
+    max_depth: i64,
+    min_samples_split: usize,
+    min_samples_leaf: usize,
+    min_weight_leaf: f64,
+    max_features: usize,
+    max_leaf_nodes: i64,
+    min_impurity_decrease: f64,
+    max_bins: usize,
+    seed: u64,
+) -> PyResult<TreeParams> {
+    Ok(TreeParams {
+        n_classes,
+        criterion: match criterion {
+            "gini" => Criterion::Gini,
+            "entropy" => Criterion::Entropy,
+            other => return Err(unknown("criterion", other, "'gini' or 'entropy'")),
+        },
+        splitter: match splitter {
+            "best" => Splitter::Best,
+            "random" => Splitter::Random,
+            other => return Err(unknown("splitter", other, "'best' or 'random'")),
+        },
+        max_depth: limit("max_depth", max_depth)?,
+        min_samples_split,
+        min_samples_leaf,
+        min_weight_leaf,
+        max_features,
+        max_leaf_nodes: limit("max_leaf_nodes", max_leaf_nodes)?,
+        min_impurity_decrease,
+        max_bins,
+        seed,
+    })
+}
+
+/// Grows one tree.
+#[pyfunction]
+#[pyo3(signature = (x, y, sample_weight, *, n_classes, criterion, splitter, max_depth,
+    min_samples_split, min_samples_leaf, min_weight_leaf, max_features, max_leaf_nodes,
+    min_impurity_decrease, max_bins, categorical, monotonic, seed, n_threads))]
+pub fn tree_fit(
+    py: Python<'_>,
+    x: PyReadonlyArray2<'_, f32>,
+    y: PyReadonlyArray1<'_, u32>,
+    sample_weight: Option<PyReadonlyArray1<'_, f64>>,
+    n_classes: usize,
+    criterion: &str,
+    splitter: &str,
+    max_depth: i64,
+    min_samples_split: usize,
+    min_samples_leaf: usize,
+    min_weight_leaf: f64,
+    max_features: usize,
+    max_leaf_nodes: i64,
+    min_impurity_decrease: f64,
+    max_bins: usize,
+    categorical: Option<PyReadonlyArray1<'_, bool>>,
+    monotonic: Option<PyReadonlyArray1<'_, i8>>,
+    seed: u64,
+    n_threads: usize,
+) -> PyResult<ForestModel> {
+    let params = tree_params(
+        n_classes,
+        criterion,
+        splitter,
+        max_depth,
+        min_samples_split,
+        min_samples_leaf,
+        min_weight_leaf,
+        max_features,
+        max_leaf_nodes,
+        min_impurity_decrease,
+        max_bins,
+        seed,
+    )?;
+    let (rows, features) = (x.shape()[0], x.shape()[1]);
+    let data = TrainingSet {
+        x: slice("X", &x)?,
+        rows,
+        features,
+        y: slice("y", &y)?,
+        weight: optional("sample_weight", sample_weight.as_ref(), rows)?,
+        categorical: optional("categorical_features", categorical.as_ref(), features)?,
+        monotonic: optional("monotonic_cst", monotonic.as_ref(), features)?,
+    };
+    let cost = fit_cost(&data);
+    let tree = gate::sized(py, n_threads, cost, |control| {
+        tree::fit_tree(&data, &params, 0, control)
+    })?;
+    Ok(ForestModel {
+        core: Core::from_tree(n_classes, features, tree),
+    })
+}
+
+/// Elementary operations of growing one tree, roughly.
+fn fit_cost(data: &TrainingSet) -> usize {
+    let depth = (usize::BITS - data.rows.leading_zeros()) as usize;
+    data.x.len().saturating_mul(depth)
+}
+
+/// Grows a forest; the second answer holds the out-of-bag votes where they are asked for.
+#[pyfunction]
+#[pyo3(signature = (x, y, sample_weight, *, n_classes, criterion, splitter, max_depth,
+    min_samples_split, min_samples_leaf, min_weight_leaf, max_features, max_leaf_nodes,
+    min_impurity_decrease, max_bins, categorical, monotonic, seed, n_trees, first_tree,
+    bootstrap, n_draws, balanced_subsample, oob, n_threads))]
+pub fn forest_fit<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray2<'py, f32>,
+    y: PyReadonlyArray1<'py, u32>,
+    sample_weight: Option<PyReadonlyArray1<'py, f64>>,
+    n_classes: usize,
+    criterion: &str,
+    splitter: &str,
+    max_depth: i64,
+    min_samples_split: usize,
+    min_samples_leaf: usize,
+    min_weight_leaf: f64,
+    max_features: usize,
+    max_leaf_nodes: i64,
+    min_impurity_decrease: f64,
+    max_bins: usize,
+    categorical: Option<PyReadonlyArray1<'py, bool>>,
+    monotonic: Option<PyReadonlyArray1<'py, i8>>,
+    seed: u64,
+    n_trees: usize,
+    first_tree: usize,
+    bootstrap: bool,
+    n_draws: usize,
+    balanced_subsample: bool,
+    oob: bool,
+    n_threads: usize,
+) -> PyResult<(ForestModel, Option<Bound<'py, PyArray2<f64>>>)> {
+    let params = tree_params(
+        n_classes,
+        criterion,
+        splitter,
+        max_depth,
+        min_samples_split,
+        min_samples_leaf,
+        min_weight_leaf,
+        max_features,
+        max_leaf_nodes,
+        min_impurity_decrease,
+        max_bins,
+        seed,
+    )?;
+    let ensemble = ForestParams {
+        n_trees,
+        first_tree,
+        bootstrap,
+        n_draws,
+        balanced_subsample,
+        oob,
+    };
+    let (rows, features) = (x.shape()[0], x.shape()[1]);
+    let data = TrainingSet {
+        x: slice("X", &x)?,
+        rows,
+        features,
+        y: slice("y", &y)?,
+        weight: optional("sample_weight", sample_weight.as_ref(), rows)?,
+        categorical: optional("categorical_features", categorical.as_ref(), features)?,
+        monotonic: optional("monotonic_cst", monotonic.as_ref(), features)?,
+    };
+    let cost = fit_cost(&data).saturating_mul(n_trees);
+    let (core, votes) = gate::sized(py, n_threads, cost, |control| {
+        forest::fit_forest(&data, &params, &ensemble, control)
+    })?;
+    let votes = votes
+        .map(|votes| matrix(py, votes, rows, n_classes))
+        .transpose()?;
+    Ok((ForestModel { core }, votes))
+}
+
+/// A fitted tree or forest.
+#[pyclass(frozen, module = "ironlearn._core")]
+pub struct ForestModel {
+    core: Core,
+}
+
+fn voting(name: &str) -> PyResult<Voting> {
+    match name {
+        "soft" => Ok(Voting::Soft),
+        "hard" => Ok(Voting::Hard),
+        other => Err(unknown("voting", other, "'soft' or 'hard'")),
+    }
+}
+
+impl ForestModel {
+    /// Elementary operations of predicting `rows` rows, roughly.
+    fn cost(&self, rows: usize) -> usize {
+        rows.saturating_mul(self.core.n_features() / 4 + 16 * self.core.n_trees())
+    }
+
+    fn expect_width(&self, x: &PyReadonlyArray2<'_, f32>) -> PyResult<()> {
+        if x.shape()[1] == self.core.n_features() {
+            return Ok(());
+        }
+        Err(to_py(Error::Shape {
+            name: "X",
+            given: format!("{} features", x.shape()[1]),
+            expected: format!("{}", self.core.n_features()),
+        }))
+    }
+}
+
+#[pymethods]
+impl ForestModel {
+    /// Number of trees.
+    #[getter]
+    fn n_trees(&self) -> usize {
+        self.core.n_trees()
+    }
+
+    /// Number of classes.
+    #[getter]
+    fn n_classes(&self) -> usize {
+        self.core.n_classes()
+    }
+
+    /// Number of features.
+    #[getter]
+    fn n_features(&self) -> usize {
+        self.core.n_features()
+    }
+
+    /// Bytes of memory.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.core.nbytes()
+    }
+
+    /// Read-only copies of the arrays by name, all trees concatenated.
+    fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let arrays = self.core.arrays();
+        let nodes = &arrays.nodes;
+        let dict = PyDict::new(py);
+        macro_rules! put {
+            ($name:literal, $values:expr) => {
+                dict.set_item($name, frozen($values.clone().into_pyarray(py)))?
+            };
+        }
+        put!("offsets", arrays.offsets);
+        put!("left", nodes.left);
+        put!("right", nodes.right);
+        put!("feature", nodes.feature);
+        put!("threshold", nodes.threshold);
+        put!("missing_left", nodes.missing_left);
+        put!("impurity", nodes.impurity);
+        put!("n_node_samples", nodes.n_node_samples);
+        put!("weighted_n_node_samples", nodes.weighted_n_node_samples);
+        put!("category_offsets", nodes.category_offsets);
+        put!("category_bits", nodes.category_bits);
+        let value = matrix(py, nodes.value.clone(), nodes.len(), self.core.n_classes())?;
+        dict.set_item("value", frozen(value))?;
+        Ok(dict)
+    }
+
+    /// Checks the arrays and copies them.
+    #[staticmethod]
+    #[pyo3(signature = (n_classes, n_features, *, offsets, left, right, feature, threshold,
+        missing_left, impurity, n_node_samples, weighted_n_node_samples, value,
+        category_offsets, category_bits))]
+    fn from_arrays(
+        n_classes: usize,
+        n_features: usize,
+        offsets: PyReadonlyArray1<'_, i64>,
+        left: PyReadonlyArray1<'_, i32>,
+        right: PyReadonlyArray1<'_, i32>,
+        feature: PyReadonlyArray1<'_, i32>,
+        threshold: PyReadonlyArray1<'_, f64>,
+        missing_left: PyReadonlyArray1<'_, bool>,
+        impurity: PyReadonlyArray1<'_, f64>,
+        n_node_samples: PyReadonlyArray1<'_, i64>,
+        weighted_n_node_samples: PyReadonlyArray1<'_, f64>,
+        value: PyReadonlyArray2<'_, f64>,
+        category_offsets: PyReadonlyArray1<'_, i64>,
+        category_bits: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Self> {
+        expect_len("value", value.shape()[1], n_classes)?;
+        let arrays = ModelArrays {
+            offsets: slice("offsets", &offsets)?.to_vec(),
+            nodes: TreeArrays {
+                left: slice("left", &left)?.to_vec(),
+                right: slice("right", &right)?.to_vec(),
+                feature: slice("feature", &feature)?.to_vec(),
+                threshold: slice("threshold", &threshold)?.to_vec(),
+                missing_left: slice("missing_left", &missing_left)?.to_vec(),
+                impurity: slice("impurity", &impurity)?.to_vec(),
+                n_node_samples: slice("n_node_samples", &n_node_samples)?.to_vec(),
+                weighted_n_node_samples: slice(
+                    "weighted_n_node_samples",
+                    &weighted_n_node_samples,
+                )?
+                .to_vec(),
+                value: slice("value", &value)?.to_vec(),
+                category_offsets: slice("category_offsets", &category_offsets)?.to_vec(),
+                category_bits: slice("category_bits", &category_bits)?.to_vec(),
+            },
+        };
+        let core = Core::from_arrays(n_classes, n_features, arrays).map_err(to_py)?;
+        Ok(ForestModel { core })
+    }
+
+    /// The trees of all models, in their order.
+    #[staticmethod]
+    fn concat(models: Vec<PyRef<'_, ForestModel>>) -> PyResult<Self> {
+        let cores: Vec<&Core> = models.iter().map(|model| &model.core).collect();
+        let core = Core::concat(&cores).map_err(to_py)?;
+        Ok(ForestModel { core })
+    }
+
+    /// One tree as a model of its own.
+    fn tree(&self, index: usize) -> PyResult<Self> {
+        let core = self.core.tree(index).map_err(to_py)?;
+        Ok(ForestModel { core })
+    }
+
+    /// Class probabilities of each row.
+    #[pyo3(signature = (x, *, voting, n_threads))]
+    fn predict_proba<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f32>,
+        voting: &str,
+        n_threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        self.expect_width(&x)?;
+        let voting = self::voting(voting)?;
+        let rows = x.shape()[0];
+        let x = slice("X", &x)?;
+        let proba = gate::sized(py, n_threads, self.cost(rows), |control| {
+            self.core.predict_proba(x, rows, voting, control)
+        })?;
+        matrix(py, proba, rows, self.core.n_classes())
+    }
+
+    /// The most probable class of each row, the first of equal ones.
+    #[pyo3(signature = (x, *, voting, n_threads))]
+    fn predict_codes<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f32>,
+        voting: &str,
+        n_threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        self.expect_width(&x)?;
+        let voting = self::voting(voting)?;
+        let rows = x.shape()[0];
+        let x = slice("X", &x)?;
+        let codes = gate::sized(py, n_threads, self.cost(rows), |control| {
+            self.core.predict_codes(x, rows, voting, control)
+        })?;
+        Ok(codes.into_pyarray(py))
+    }
+
+    /// The leaf of each row in each tree, numbered within the tree.
+    #[pyo3(signature = (x, *, n_threads))]
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f32>,
+        n_threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<i64>>> {
+        self.expect_width(&x)?;
+        let rows = x.shape()[0];
+        let x = slice("X", &x)?;
+        let leaves = gate::sized(py, n_threads, self.cost(rows), |control| {
+            self.core.apply(x, rows, control)
+        })?;
+        matrix(py, leaves, rows, self.core.n_trees())
+    }
+}
