@@ -13,7 +13,7 @@ use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 fn unknown(name: &'static str, given: &str, expected: &str) -> PyErr {
     to_py(Error::InvalidParameter {
@@ -292,6 +292,23 @@ impl ForestModel {
         let value = matrix(py, nodes.value.clone(), nodes.len(), self.core.n_classes())?;
         dict.set_item("value", frozen(value))?;
         Ok(dict)
+    }
+
+    /// Pickles as a call of `from_arrays`, so that unpickling checks the arrays.
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = slf.py();
+        let core = &slf.get().core;
+        let rebuild = py.import("functools")?.getattr("partial")?.call(
+            (
+                slf.get_type().getattr("from_arrays")?,
+                core.n_classes(),
+                core.n_features(),
+            ),
+            Some(&slf.get().arrays(py)?),
+        )?;
+        Ok((rebuild, PyTuple::empty(py)))
     }
 
     /// Checks the arrays and copies them.

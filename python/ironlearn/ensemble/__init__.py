@@ -1,0 +1,5 @@
+"""Ensembles of trees."""
+
+from ironlearn.ensemble.forest import RandomForestClassifier
+
+__all__ = ["RandomForestClassifier"]

@@ -1,0 +1,6 @@
+"""Decision trees."""
+
+from ironlearn.tree.classifier import DecisionTreeClassifier
+from ironlearn.tree.export import export_graphviz, export_text, plot_tree
+
+__all__ = ["DecisionTreeClassifier", "export_graphviz", "export_text", "plot_tree"]

@@ -1,0 +1,102 @@
+"""Settings that trees and forests share: accepted values and what they resolve to."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn._parameters import (
+    ARRAY_LIKE,
+    MAPPING,
+    N_JOBS,
+    NONE,
+    RANDOM_STATE,
+    Table,
+    fraction,
+    integer,
+    options,
+    real,
+)
+
+TABLE: Table = {
+    "criterion": (options("gini", "entropy", "log_loss"),),
+    "max_depth": (integer(1), NONE),
+    "min_samples_split": (integer(2), fraction()),
+    "min_samples_leaf": (integer(1), fraction(closed="neither")),
+    "min_weight_fraction_leaf": (real(0.0, 0.5),),
+    "max_features": (integer(1), fraction(), real(1.0, 1.0), options("sqrt", "log2"), NONE),
+    "max_leaf_nodes": (integer(2), NONE),
+    "min_impurity_decrease": (real(0.0),),
+    "random_state": RANDOM_STATE,
+    "ccp_alpha": (real(0.0),),
+    "monotonic_cst": (ARRAY_LIKE, NONE),
+    "categorical_features": (ARRAY_LIKE, options("from_dtype"), NONE),
+    "max_bins": (integer(2, 255), NONE),
+    "n_jobs": N_JOBS,
+}
+
+CLASS_WEIGHT = (MAPPING, options("balanced"), NONE)
+
+
+def resolve(
+    estimator: Any, rows: int, features: int, n_classes: int, total_weight: float
+) -> dict[str, Any]:
+    """Return the native functions' settings for data of this size."""
+    leaf = estimator.min_samples_leaf
+    if not isinstance(leaf, numbers.Integral):
+        leaf = math.ceil(leaf * rows)
+    split = estimator.min_samples_split
+    if not isinstance(split, numbers.Integral):
+        split = max(2, math.ceil(split * rows))
+    depth, leaves, bins = estimator.max_depth, estimator.max_leaf_nodes, estimator.max_bins
+    return {
+        "criterion": "gini" if estimator.criterion == "gini" else "entropy",
+        "max_depth": -1 if depth is None else int(depth),
+        "min_samples_split": max(int(split), 2 * int(leaf)),
+        "min_samples_leaf": int(leaf),
+        "min_weight_leaf": float(estimator.min_weight_fraction_leaf) * total_weight,
+        "max_features": drawn_features(estimator.max_features, features),
+        "max_leaf_nodes": -1 if leaves is None else int(leaves),
+        "min_impurity_decrease": float(estimator.min_impurity_decrease),
+        "max_bins": 0 if bins is None else int(bins),
+        "monotonic": monotonic(estimator.monotonic_cst, features, n_classes),
+    }
+
+
+def drawn_features(max_features: Any, features: int) -> int:
+    """Return how many features each split draws."""
+    if max_features is None:
+        return features
+    if max_features == "sqrt":
+        return max(1, int(math.sqrt(features)))
+    if max_features == "log2":
+        return max(1, int(math.log2(features)))
+    if isinstance(max_features, numbers.Integral):
+        return min(int(max_features), features)
+    return max(1, int(max_features * features))
+
+
+def monotonic(given: Any, features: int, n_classes: int) -> NDArray[np.int8] | None:
+    """Return the checked constraints, or ``None`` where nothing is constrained."""
+    if given is None:
+        return None
+    constraints = np.asarray(given)
+    if constraints.shape != (features,):
+        raise ValueError(
+            f"monotonic_cst has shape {constraints.shape} but the input data X has {features} "
+            "features."
+        )
+    if not np.isin(constraints, (-1, 0, 1)).all():
+        raise ValueError(
+            f"monotonic_cst must be None or an array-like of -1, 0 or 1, but got {given!r}"
+        )
+    if n_classes > 2:
+        raise ValueError(
+            f"Monotonicity constraints are not supported with multiclass classification: y has "
+            f"{n_classes} classes, 2 are accepted."
+        )
+    return constraints.astype(np.int8) if constraints.any() else None
