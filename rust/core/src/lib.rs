@@ -11,3 +11,4 @@ pub mod naive_bayes;
 pub mod parallel;
 pub mod rng;
 pub mod tree;
+pub mod svm;
