@@ -81,7 +81,28 @@ class GaussianPredictor(Predictor):
         return joint
 
 
-_PREDICTORS: dict[str, type[Predictor]] = {"GaussianNB": GaussianPredictor}
+class LinearPredictor(Predictor):
+    """Predicts with a linear classifier."""
+
+    def __init__(self, contents: _modelfile.Contents) -> None:
+        super().__init__(contents)
+        t = contents.tensors
+        self._model = _core.LinearModel.from_arrays(t["coef"], t["intercept"])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of each row."""
+        return self._labels(self._model.predict_codes(self._input(X), n_threads=self._threads))
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return scores, shape (n_samples,) for two classes, else (n_samples, n_classes)."""
+        scores = self._model.decision_function(self._input(X), n_threads=self._threads)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+
+_PREDICTORS: dict[str, type[Predictor]] = {
+    "GaussianNB": GaussianPredictor,
+    "LinearSVC": LinearPredictor,
+}
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:

@@ -5,6 +5,7 @@ mod errors;
 mod gate;
 mod gaussian_nb;
 mod trees;
+mod linear_svm;
 
 use ironlearn_kernels::tier;
 use pyo3::prelude::*;
@@ -32,4 +33,5 @@ mod _core {
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
     #[pymodule_export]
     use crate::trees::{ForestModel, forest_fit, tree_fit};
+    use crate::linear_svm::{LinearModel, linear_svm_fit};
 }
