@@ -4,8 +4,8 @@ mod arrays;
 mod errors;
 mod gate;
 mod gaussian_nb;
-mod trees;
 mod linear_svm;
+mod trees;
 
 use ironlearn_kernels::tier;
 use pyo3::prelude::*;
@@ -31,7 +31,7 @@ mod _core {
     use crate::gate::_gate_probe;
     #[pymodule_export]
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+    use crate::linear_svm::{LinearModel, linear_svm_fit};
     #[pymodule_export]
     use crate::trees::{ForestModel, forest_fit, tree_fit};
-    use crate::linear_svm::{LinearModel, linear_svm_fit};
 }
