@@ -31,6 +31,7 @@ mod _core {
     use crate::gate::_gate_probe;
     #[pymodule_export]
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+    #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit};
     #[pymodule_export]
     use crate::trees::{ForestModel, forest_fit, tree_fit};
