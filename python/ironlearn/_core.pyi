@@ -148,3 +148,32 @@ class ForestModel:
 
     def apply(self, x: NDArray[np.float32], *, n_threads: int) -> NDArray[np.int64]:
         """The leaf of each row in each tree, numbered within the tree."""
+
+_Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
+
+def linear_svm_fit(
+    x: _Rows,
+    y: NDArray[np.uint32],
+    sample_cost: NDArray[np.float64],
+    class_weight: NDArray[np.float64],
+    *,
+    objective: str,
+    bias: float | None,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    n_threads: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], bool]:
+    """Weights, steps and objective of each problem, and whether all converged.
+
+    With `bias`, the last weight of each row is the constant feature's.
+    """
+
+class LinearModel:
+    """A fitted linear classifier."""
+
+    @staticmethod
+    def from_arrays(coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> LinearModel: ...
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def decision_function(self, x: _Rows, *, n_threads: int) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: _Rows, *, n_threads: int) -> NDArray[np.int64]: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from abc import ABC
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn import _core, _modelfile, _threads
+from ironlearn import _modelfile, _threads
 from ironlearn.exceptions import ModelFileError
 
 
@@ -60,79 +61,12 @@ class Predictor(ABC):
         return self.classes[codes]
 
 
-class GaussianPredictor(Predictor):
-    """Predicts with a Gaussian naive Bayes model."""
-
-    def __init__(self, contents: _modelfile.Contents) -> None:
-        super().__init__(contents)
-        t = contents.tensors
-        self._model = _core.GaussianModel.from_arrays(t["theta"], t["var"], t["log_prior"])
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likeliest class of each row."""
-        return self._labels(self._model.predict_codes(self._input(X), n_threads=self._threads))
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities, shape (n_samples, n_classes)."""
-        joint = self._model.joint_log_likelihood(self._input(X), n_threads=self._threads)
-        joint -= joint.max(axis=1, keepdims=True)
-        np.exp(joint, out=joint)
-        joint /= joint.sum(axis=1, keepdims=True)
-        return joint
-
-
-class ForestPredictor(Predictor):
-    """Predicts with a tree or a forest; NaN is a missing value."""
-
-    def __init__(self, contents: _modelfile.Contents) -> None:
-        super().__init__(contents)
-        if contents.attributes.get("categories") is not None:
-            raise ModelFileError(
-                "a model with categorical_features needs the encoding of its estimator: load it "
-                "with ironlearn.load."
-            )
-        t = contents.tensors
-        arrays = {name: t[name] for name in _FOREST_ARRAYS}
-        self._voting = str(contents.parameters.get("voting", "soft"))
-        self._model = _core.ForestModel.from_arrays(t["value"].shape[1], self.n_features, **arrays)
-
-    def _input(self, X: Any) -> NDArray[Any]:
-        # Values beyond float32 become infinite here and are refused by native code.
-        with np.errstate(over="ignore"):
-            return super()._input(X).astype(np.float32, copy=False)
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class with most votes for each row."""
-        return self._labels(
-            self._model.predict_codes(self._input(X), voting=self._voting, n_threads=self._threads)
-        )
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities, shape (n_samples, n_classes)."""
-        return self._model.predict_proba(
-            self._input(X), voting=self._voting, n_threads=self._threads
-        )
-
-
-_FOREST_ARRAYS = (
-    "offsets",
-    "left",
-    "right",
-    "feature",
-    "threshold",
-    "missing_left",
-    "impurity",
-    "n_node_samples",
-    "weighted_n_node_samples",
-    "value",
-    "category_offsets",
-    "category_bits",
-)
-
-_PREDICTORS: dict[str, type[Predictor]] = {
-    "GaussianNB": GaussianPredictor,
-    "DecisionTreeClassifier": ForestPredictor,
-    "RandomForestClassifier": ForestPredictor,
+#: The predictor of each estimator type, as ``module:class``.
+_PREDICTORS: dict[str, str] = {
+    "GaussianNB": "ironlearn.serving.gaussian_nb:GaussianPredictor",
+    "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
+    "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
+    "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
 }
 
 
@@ -156,11 +90,12 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         The file is not a model file, was changed, or holds a type that is not known here.
     """
     contents = _modelfile.read(path)
-    kind = _PREDICTORS.get(contents.type)
-    if kind is None:
+    module, _, name = _PREDICTORS.get(contents.type, "").partition(":")
+    if not module:
         raise ModelFileError(
             f"{os.fspath(path)} holds a {contents.type!r}; known are {', '.join(_PREDICTORS)}."
         )
+    kind: type[Predictor] = getattr(importlib.import_module(module), name)
     try:
         return kind(contents)
     except ModelFileError:

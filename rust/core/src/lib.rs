@@ -10,4 +10,5 @@ pub mod forest;
 pub mod naive_bayes;
 pub mod parallel;
 pub mod rng;
+pub mod svm;
 pub mod tree;

@@ -4,5 +4,6 @@
 //! implementation that defines its answer and, where it pays, a vector version chosen at
 //! run time through [`tier::Tier`].
 
+pub mod linear;
 pub mod moments;
 pub mod tier;

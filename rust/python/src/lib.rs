@@ -4,6 +4,7 @@ mod arrays;
 mod errors;
 mod gate;
 mod gaussian_nb;
+mod linear_svm;
 mod trees;
 
 use ironlearn_kernels::tier;
@@ -30,6 +31,8 @@ mod _core {
     use crate::gate::_gate_probe;
     #[pymodule_export]
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+    #[pymodule_export]
+    use crate::linear_svm::{LinearModel, linear_svm_fit};
     #[pymodule_export]
     use crate::trees::{ForestModel, forest_fit, tree_fit};
 }

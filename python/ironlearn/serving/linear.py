@@ -1,0 +1,29 @@
+"""Serving of linear classifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn import _core, _modelfile
+from ironlearn.serving.predictor import Predictor
+
+
+class LinearPredictor(Predictor):
+    """Predicts with a linear classifier."""
+
+    def __init__(self, contents: _modelfile.Contents) -> None:
+        super().__init__(contents)
+        t = contents.tensors
+        self._model = _core.LinearModel.from_arrays(t["coef"], t["intercept"])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of each row."""
+        return self._labels(self._model.predict_codes(self._input(X), n_threads=self._threads))
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return scores, shape (n_samples,) for two classes, else (n_samples, n_classes)."""
+        scores = self._model.decision_function(self._input(X), n_threads=self._threads)
+        return scores[:, 0] if scores.shape[1] == 1 else scores

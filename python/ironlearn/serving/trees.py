@@ -1,0 +1,60 @@
+"""Serving of trees and forests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn import _core, _modelfile
+from ironlearn.exceptions import ModelFileError
+from ironlearn.serving.predictor import Predictor
+
+_FOREST_ARRAYS = (
+    "offsets",
+    "left",
+    "right",
+    "feature",
+    "threshold",
+    "missing_left",
+    "impurity",
+    "n_node_samples",
+    "weighted_n_node_samples",
+    "value",
+    "category_offsets",
+    "category_bits",
+)
+
+
+class ForestPredictor(Predictor):
+    """Predicts with a tree or a forest; NaN is a missing value."""
+
+    def __init__(self, contents: _modelfile.Contents) -> None:
+        super().__init__(contents)
+        if contents.attributes.get("categories") is not None:
+            raise ModelFileError(
+                "a model with categorical_features needs the encoding of its estimator: load it "
+                "with ironlearn.load."
+            )
+        t = contents.tensors
+        arrays = {name: t[name] for name in _FOREST_ARRAYS}
+        self._voting = str(contents.parameters.get("voting", "soft"))
+        self._model = _core.ForestModel.from_arrays(t["value"].shape[1], self.n_features, **arrays)
+
+    def _input(self, X: Any) -> NDArray[Any]:
+        # Values beyond float32 become infinite here and are refused by native code.
+        with np.errstate(over="ignore"):
+            return super()._input(X).astype(np.float32, copy=False)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class with most votes for each row."""
+        return self._labels(
+            self._model.predict_codes(self._input(X), voting=self._voting, n_threads=self._threads)
+        )
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return class probabilities, shape (n_samples, n_classes)."""
+        return self._model.predict_proba(
+            self._input(X), voting=self._voting, n_threads=self._threads
+        )

@@ -1,0 +1,5 @@
+"""Support vector machines."""
+
+from ironlearn.svm.linear import LinearSVC
+
+__all__ = ["LinearSVC"]

@@ -1,0 +1,395 @@
+"""Linear support vector classification."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import Tags
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+from ironlearn import _core, _modelfile
+from ironlearn._parameters import (
+    BOOLEAN,
+    MAPPING,
+    N_JOBS,
+    NONE,
+    RANDOM_STATE,
+    VERBOSE,
+    integer,
+    options,
+    real,
+)
+from ironlearn._random import seed_from
+from ironlearn.base import Classifier, check_weights, encode_classes
+
+#: What the native code takes: a dense array, or (data, indices, indptr, n_features).
+_Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
+
+
+class LinearSVC(SparseCoefMixin, Classifier):
+    r"""Linear support vector classification with LIBLINEAR's objectives.
+
+    For each class against the rest, minimises :math:`\frac12 \|w\|^2 + C \sum_i s_i
+    \max(0, 1 - y_i w^T x_i)^p` with :math:`p = 2` (squared hinge) or 1 (hinge), or with
+    :math:`\|w\|_1` in place of :math:`\frac12 \|w\|^2`; or the joint objective of Crammer and
+    Singer. The intercept is the weight of a further feature with the constant value
+    ``intercept_scaling``, so it is penalised too.
+
+    Parameters
+    ----------
+    penalty : {"l1", "l2"}, default="l2"
+        The penalty. "l1" gives sparse coefficients; it needs the squared hinge loss.
+    loss : {"hinge", "squared_hinge"}, default="squared_hinge"
+        The loss.
+    dual : "auto" or bool, default="auto"
+        Which formulation may be solved. "l1" needs the primal one, "hinge" with "l2" the
+        dual one; for "squared_hinge" with "l2" both have the same solution, and the solver
+        follows the data's shape: an exact Newton method unless X is very wide, and where it
+        is, dual coordinate descent or, with ``dual=False``, Newton steps by conjugate
+        gradients. "auto" takes the dual if there are fewer rows than features.
+    tol : float, default=1e-4
+        Accuracy of the objective relative to the optimum: fitting ends once a bound of the
+        distance is below it.
+    C : float, default=1.0
+        Weight of the loss; the smaller, the stronger the penalty.
+    multi_class : {"ovr", "crammer_singer"}, default="ovr"
+        One classifier for each class against the rest, or one joint problem. With
+        "crammer_singer", `loss`, `penalty` and `dual` are ignored.
+    fit_intercept : bool, default=True
+        Whether there is an intercept.
+    intercept_scaling : float, default=1
+        Value of the constant feature; the larger, the less the intercept is penalised.
+    class_weight : dict or "balanced", default=None
+        Factors of C for the classes. With more than two classes and "ovr", the factor of a
+        class applies where it is the positive one, as in LIBLINEAR.
+    verbose : int, default=0
+        Print a line for each solved problem.
+    random_state : int, RandomState instance or None, default=None
+        Order in which coordinate descent visits rows or features; Newton's method uses none.
+    max_iter : int, default=1000
+        Most Newton steps, or passes over the data in coordinate descent.
+    n_jobs : int, default=None
+        Threads; ``None`` uses every processor this process may use. Results do not depend
+        on it.
+    scale : bool, default=False
+        Standardise the features for the fit and fold the scaling into `coef_` and
+        `intercept_`. Sparse data, and data fitted without an intercept, is not centred.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Weights of the features; one row for two classes. Read-only.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts. Read-only.
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    n_iter_ : int
+        Most steps or passes that a class needed.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string column names.
+
+    Notes
+    -----
+    Dense float32 and float64 data and CSR matrices of both are used as they are; sums are in
+    double precision. The solvers: finite Newton with the exact Hessian (Keerthi and DeCoste,
+    "A modified finite Newton method for fast solution of large scale linear SVMs", JMLR
+    2005); dual coordinate descent (Hsieh et al., "A dual coordinate descent method for
+    large-scale linear SVM", ICML 2008); coordinate descent for L1 (Yuan et al., JMLR 2010);
+    sequential dual method (Keerthi et al., KDD 2008). The problem is that of Fan et al.,
+    "LIBLINEAR: a library for large linear classification", JMLR 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ironlearn.svm import LinearSVC
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LinearSVC().fit(X, y)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    >>> model.coef_.shape
+    (3, 4)
+    """
+
+    coef_: Any
+    intercept_: NDArray[np.float64]
+    n_iter_: int
+
+    _parameters = {
+        "penalty": (options("l1", "l2"),),
+        "loss": (options("hinge", "squared_hinge"),),
+        "dual": (BOOLEAN, options("auto")),
+        "tol": (real(0, closed="neither"),),
+        "C": (real(0, closed="neither"),),
+        "multi_class": (options("ovr", "crammer_singer"),),
+        "fit_intercept": (BOOLEAN,),
+        "intercept_scaling": (real(0, closed="neither"),),
+        "class_weight": (options("balanced"), MAPPING, NONE),
+        "verbose": (VERBOSE,),
+        "random_state": RANDOM_STATE,
+        "max_iter": (integer(0),),
+        "n_jobs": N_JOBS,
+        "scale": (BOOLEAN,),
+    }
+
+    def __init__(
+        self,
+        penalty: str = "l2",
+        loss: str = "squared_hinge",
+        *,
+        dual: str | bool = "auto",
+        tol: float = 1e-4,
+        C: float = 1.0,
+        multi_class: str = "ovr",
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: dict[Any, float] | str | None = None,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        max_iter: int = 1000,
+        n_jobs: int | None = None,
+        scale: bool = False,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.dual = dual
+        self.tol = tol
+        self.C = C
+        self.multi_class = multi_class
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.verbose = verbose
+        self.random_state = random_state
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.scale = scale
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _fit_input(self, X: Any, *, reset: bool = True) -> Any:
+        X = validate_data(
+            self, X, reset=reset, accept_sparse="csr", dtype=list(self._dtypes), order="C"
+        )
+        return _canonical(X) if sparse.issparse(X) else X
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to rows X with labels y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Finite numbers.
+        y : array-like of shape (n_samples,)
+            Class labels of at least two classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative factors of C for the rows.
+
+        Returns
+        -------
+        self : LinearSVC
+            The fitted estimator.
+        """
+        self._validate_parameters()
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target "
+                "y is None."
+            )
+        X = self._fit_input(X)
+        objective = self._objective(X.shape)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        check_classification_targets(y)
+        weights = check_weights(sample_weight, X.shape[0])
+        labels, codes = encode_classes(y)
+        _check_classes(labels, codes, weights)
+        if self.class_weight is None:
+            class_weight = np.ones(len(labels))
+        else:
+            class_weight = compute_class_weight(
+                self.class_weight, classes=labels, y=y, sample_weight=weights
+            ).astype(np.float64)
+        C = float(self.C)
+        cost = np.full(X.shape[0], C) if weights is None else C * weights
+        bias = float(self.intercept_scaling) if self.fit_intercept else None
+        mean = deviation = None
+        if self.scale:
+            X, mean, deviation = _standardised(X, weights, centre=self.fit_intercept)
+        raw, n_iter, objectives, converged = _core.linear_svm_fit(
+            _rows(X),
+            codes,
+            cost,
+            class_weight,
+            objective=objective,
+            bias=bias,
+            tol=float(self.tol),
+            max_iter=int(self.max_iter),
+            seed=seed_from(self.random_state),
+            n_threads=self._n_threads(),
+        )
+        if self.verbose:
+            for k, (steps, value) in enumerate(zip(n_iter, objectives, strict=True)):
+                print(f"[LinearSVC] problem {k}: {steps} iterations, objective {value:.9g}")
+        if not converged:
+            warnings.warn(
+                f"LinearSVC stopped at max_iter={self.max_iter} before the objective was within "
+                f"tol={self.tol} of the optimum; increase max_iter or standardise X "
+                "(scale=True).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if objective == "crammer_singer" and len(labels) == 2:
+            raw = raw[1:] - raw[:1]
+        coef = np.ascontiguousarray(raw[:, : X.shape[1]])
+        intercept = np.zeros(len(raw)) if bias is None else bias * raw[:, -1]
+        if deviation is not None:
+            coef /= deviation
+            if mean is not None:
+                intercept = intercept - coef @ mean
+        self._set_model(_core.LinearModel.from_arrays(coef, intercept))
+        self.classes_ = labels
+        self.n_iter_ = int(n_iter.max())
+        return self
+
+    def _objective(self, shape: tuple[int, int]) -> str:
+        """Return the native name of the objective, or raise for a combination without one."""
+        if self.multi_class == "crammer_singer":
+            return "crammer_singer"
+        given = f"penalty={self.penalty!r}, loss={self.loss!r}, dual={self.dual!r}"
+        if self.penalty == "l1":
+            if self.loss == "hinge":
+                raise ValueError(
+                    f"The combination of penalty='l1' and loss='hinge' is not supported: {given}. "
+                    "Use loss='squared_hinge'."
+                )
+            if self.dual is not False and self.dual != "auto" and self.dual:
+                raise ValueError(
+                    "The combination of penalty='l1' and loss='squared_hinge' is not supported "
+                    f"when dual=True: {given}. Use dual=False."
+                )
+            return "l1_squared_hinge"
+        if self.loss == "hinge":
+            if not self.dual:
+                raise ValueError(
+                    "The combination of penalty='l2' and loss='hinge' is not supported when "
+                    f"dual=False: {given}. Use dual=True."
+                )
+            return "hinge"
+        dual = shape[0] < shape[1] if self.dual == "auto" else bool(self.dual)
+        return "squared_hinge_dual" if dual else "squared_hinge"
+
+    def _set_model(self, model: _core.LinearModel) -> None:
+        self._model = model
+        self.coef_, self.intercept_ = model.arrays()
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the signed score of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, above zero for the second one.
+        """
+        rows = _rows(self._predict_input(X))
+        scores = self._model.decision_function(rows, n_threads=self._n_threads())
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of each row of X (n_samples, n_features)."""
+        rows = _rows(self._predict_input(X))
+        return self.classes_[self._model.predict_codes(rows, n_threads=self._n_threads())]
+
+    def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
+        coef, intercept = self._model.arrays()
+        tensors = {"coef": coef, "intercept": intercept}
+        attributes: dict[str, Any] = {"n_iter_": self.n_iter_}
+        self._pack_classes(attributes, tensors)
+        return attributes, tensors
+
+    def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
+        model = _core.LinearModel.from_arrays(tensors["coef"], tensors["intercept"])
+        coef = model.arrays()[0]
+        if coef.shape[1] != self.n_features_in_:
+            raise ValueError("coef and n_features_in_ do not fit together")
+        self._unpack_classes(attributes, tensors, 2 if len(coef) == 1 else len(coef))
+        self.n_iter_ = int(attributes["n_iter_"])
+        self._set_model(model)
+
+
+def _canonical(X: Any) -> Any:
+    """Return the CSR matrix X without duplicate entries, its structure checked first."""
+    X.check_format(full_check=True)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def _rows(X: Any) -> _Rows:
+    if isinstance(X, np.ndarray):
+        return X
+    parts = (np.ascontiguousarray(part) for part in (X.data, X.indices, X.indptr))
+    data, indices, indptr = parts
+    return data, indices, indptr, int(X.shape[1])
+
+
+def _check_classes(
+    labels: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[np.float64] | None
+) -> None:
+    if len(labels) < 2:
+        raise ValueError(
+            "LinearSVC needs samples of at least 2 classes in the data, but y contains only one "
+            f"class: {labels[0]!r}"
+        )
+    if weights is not None and len(np.unique(codes[weights > 0])) < 2:
+        raise ValueError(
+            "LinearSVC needs samples of at least 2 classes with a positive sample_weight; all "
+            "rows with one belong to the same class."
+        )
+
+
+def _standardised(
+    X: Any, weights: NDArray[np.float64] | None, *, centre: bool
+) -> tuple[Any, NDArray[np.float64] | None, NDArray[np.float64]]:
+    """Return X with unit variances (and zero means, if dense and `centre`), and its scales."""
+    share = np.full(X.shape[0], 1.0 / X.shape[0]) if weights is None else weights / weights.sum()
+    if sparse.issparse(X):
+        mean = X.T @ share
+        square = X.multiply(X).T @ share
+        deviation = _deviation(square - mean**2, square)
+        X = X.copy()
+        X.data /= deviation[X.indices].astype(X.dtype)
+        return X, None, deviation
+    mean = share @ X
+    # A copy is needed anyway; centring it first keeps the variances free of cancellation.
+    centred = X - mean.astype(X.dtype)
+    variance = np.einsum("i,ij,ij->j", share, centred, centred)
+    deviation = _deviation(variance, variance + mean**2)
+    if not centre:
+        centred += mean.astype(X.dtype)
+    centred /= deviation.astype(X.dtype)
+    return centred, mean if centre else None, deviation
+
+
+def _deviation(variance: NDArray[np.float64], square: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return standard deviations, one for features that are constant up to rounding."""
+    constant = variance <= 1e-14 * square
+    return np.sqrt(np.where(constant, 1.0, np.maximum(variance, 0.0)))

@@ -1,0 +1,3 @@
+//! Support vector machines.
+
+pub mod linear;
