@@ -101,7 +101,7 @@ pub(super) fn solve<D: Design>(
         let mut seen = 0usize;
         while at < active {
             seen += 1;
-            if seen % 1024 == 0 {
+            if seen.is_multiple_of(1024) {
                 control.check()?;
             }
             let i = order[at] as usize;

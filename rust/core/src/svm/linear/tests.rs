@@ -239,7 +239,7 @@ fn a_set_flag_stops_every_solver() {
 fn broken_csr_is_rejected() {
     let control = Control::serial();
     let new = |indices: &[i32], indptr: &[i32]| {
-        Csr::new(&control, &vec![1.0f32; 3], indices, indptr, 4, None).map(|_| ())
+        Csr::new(&control, &[1.0f32; 3], indices, indptr, 4, None).map(|_| ())
     };
     assert!(new(&[3, 0, 1], &[0, 2, 3]).is_ok());
     for (indices, indptr) in [
