@@ -11,5 +11,13 @@ class ModelFileError(ValueError):
     """A model file cannot be read: not one, damaged, changed, or of a newer version."""
 
 
-class DataFileError(ValueError):
+class DataError(ValueError):
+    """Data do not fit the task: a target that cannot be learned, a column that is not there."""
+
+
+class DataFileError(DataError):
     """A data file cannot be read or does not hold what was asked of it."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed."""

@@ -1,42 +1,68 @@
-"""The command line."""
+"""The command line: ``ironlearn COMMAND``; one module a command.
+
+A command's module has ``HELP`` (one line), ``configure(parser)`` which adds its arguments,
+and ``run(arguments)`` which returns the exit code. Its heavy imports are inside `run`, so
+that help and errors of usage come at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-import time
+import importlib
+import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from ironlearn.exceptions import DataError, InvalidParameterError, MissingExtraError, ModelFileError
+
+#: Each command and the module that implements it.
+COMMANDS = {
+    "compare": "ironlearn.cli.compare",
+}
+
+#: What a user can cause and mend: told in one line, without a traceback.
+_MENDABLE = (DataError, ModelFileError, InvalidParameterError, MissingExtraError, OSError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells errors of usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(prog="ironlearn", description="Machine learning with a Rust core.")
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, path in COMMANDS.items():
+        module = importlib.import_module(path)
+        command = parsers.add_parser(name, help=module.HELP, description=module.HELP)
+        module.configure(command)
+        command.set_defaults(run=module.run)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
-    parser = argparse.ArgumentParser(prog="ironlearn")
-    commands = parser.add_subparsers(dest="command", required=True)
-    compare = commands.add_parser("compare", help="ironlearn beside scikit-learn on digits")
-    compare.add_argument("--cv", type=int, default=5, help="folds (default 5)")
-    return _compare(parser.parse_args(arguments).cv)
+    """Run the command line.
 
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        The arguments; ``None`` takes those of the process.
 
-def _compare(cv: int) -> int:
-    import numpy as np
-    from rich.console import Console
-    from rich.table import Table
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import StratifiedKFold
-    from sklearn.naive_bayes import GaussianNB as Theirs
-
-    from ironlearn.naive_bayes import GaussianNB as Ours
-
-    X, y = load_digits(return_X_y=True)
-    table = Table("model", "library", "accuracy", "fit (ms)", "predict (ms)")
-    for library, kind in (("ironlearn", Ours), ("scikit-learn", Theirs)):
-        rows = []
-        for train, test in StratifiedKFold(cv, shuffle=True, random_state=0).split(X, y):
-            t0 = time.perf_counter()
-            model = kind().fit(X[train], y[train])
-            t1 = time.perf_counter()
-            right = model.predict(X[test]) == y[test]
-            rows.append((right.mean(), 1e3 * (t1 - t0), 1e3 * (time.perf_counter() - t1)))
-        score, fit, predict = np.median(rows, axis=0)
-        table.add_row("GaussianNB", library, f"{score:.4f}", f"{fit:.2f}", f"{predict:.2f}")
-    Console().print(table)
-    return 0
+    Returns
+    -------
+    int
+        The exit code: 0, 2 for a mistake in usage or data, 130 after Ctrl-C.
+    """
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except _MENDABLE as error:
+        text = " ".join(str(error).split())
+        print(f"ironlearn {parsed.command}: error: {text}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"ironlearn {parsed.command}: interrupted", file=sys.stderr)
+        return 130
