@@ -25,6 +25,8 @@ def test_text_is_scikit_learn_s(tree: DecisionTreeClassifier) -> None:
     theirs = Theirs(max_depth=2, random_state=0).fit(X[:, 2:3], Y)
     names = ["petal length"]
     assert export_text(one, feature_names=names) == their_text(theirs, feature_names=names)
+    assert " or missing" in export_text(tree, show_missing=True)
+    assert " or missing" not in export_text(tree)
     assert "weights: [" in export_text(tree, show_weights=True)
     assert "truncated branch" in export_text(tree, max_depth=0)
 

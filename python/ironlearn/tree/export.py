@@ -22,13 +22,13 @@ def _names(estimator: Any, feature_names: Sequence[str] | None) -> list[str]:
     return list(feature_names)
 
 
-def _test(estimator: Any, tree: Tree, node: int, names: list[str], digits: int) -> tuple[str, str]:
+def _test(
+    estimator: Any, tree: Tree, node: int, names: list[str], digits: int, missing: bool = False
+) -> tuple[str, str]:
     """Return the conditions for going left and for going right."""
     feature = int(tree.feature[node])
     name = names[feature]
     codes = tree.categories_left(node)
-    missing = " or missing"
-    left, right = (missing, "") if tree.missing_go_to_left[node] else ("", missing)
     if not np.isnan(tree.threshold[node]) and codes is None:
         value = f"{tree.threshold[node]:.{digits}f}"
         conditions = f"{name} <= {value}", f"{name} >  {value}"
@@ -37,9 +37,11 @@ def _test(estimator: Any, tree: Tree, node: int, names: list[str], digits: int) 
         chosen = [known[c] for c in (codes if codes is not None else []) if c < len(known)]
         listed = "{" + ", ".join(str(v) for v in chosen) + "}"
         conditions = f"{name} in {listed}", f"{name} not in {listed}"
-    # Where nothing was missing in training, the direction says nothing worth reading.
-    show = estimator._categories is not None or tree.missing_go_to_left.any()
-    return (conditions[0] + left, conditions[1] + right) if show else conditions
+    if not missing:
+        return conditions
+    to_left = bool(tree.missing_go_to_left[node])
+    words = (" or missing", "") if to_left else ("", " or missing")
+    return conditions[0] + words[0], conditions[1] + words[1]
 
 
 def export_text(
@@ -51,6 +53,7 @@ def export_text(
     spacing: int = 3,
     decimals: int = 2,
     show_weights: bool = False,
+    show_missing: bool = False,
 ) -> str:
     """Return a fitted tree as indented text.
 
@@ -70,6 +73,8 @@ def export_text(
         Digits after the point.
     show_weights : bool, default=False
         Add the class weights to each leaf.
+    show_missing : bool, default=False
+        Say at each test which way a missing value goes.
 
     Returns
     -------
@@ -109,7 +114,7 @@ def export_text(
         elif depth > max_depth:
             lines.append(f"{bullet} truncated branch")
         else:
-            left, right = _test(decision_tree, tree, node, names, decimals)
+            left, right = _test(decision_tree, tree, node, names, decimals, show_missing)
             stack.append((int(tree.children_right[node]), depth + 1, right))
             stack.append((int(tree.children_left[node]), depth + 1, left))
     return "\n".join(lines) + "\n"
@@ -231,29 +236,30 @@ def plot_tree(
         red, green, blue, _ = palette(best % 10)
         purity = 0.15 + 0.5 * float(tree.value[node, 0, best])
         parent = place.get(_parent(tree, node))
-        box = {"boxstyle": "round", "fc": (red, green, blue, purity), "ec": "0.4"}
-        text = _label(decision_tree, tree, node, names, labels)
-        options: dict[str, Any] = {
-            "xycoords": "axes fraction",
-            "ha": "center",
-            "va": "center",
-            "fontsize": fontsize,
-            "bbox": box,
-        }
-        if parent is None:
-            drawn.append(axes.annotate(text, where, **options))
-        else:
+        # Opaque, so that no arrow shines through: mixed with white instead.
+        colour = tuple(1 - purity * (1 - c) for c in (red, green, blue))
+        drawn.append(
+            axes.annotate(
+                _label(decision_tree, tree, node, names, labels),
+                where,
+                xycoords="axes fraction",
+                ha="center",
+                va="center",
+                fontsize=fontsize,
+                bbox={"boxstyle": "round", "fc": colour, "ec": "0.4"},
+                zorder=2,
+            )
+        )
+        if parent is not None:
             above = ((parent[0] + 0.5) / (widest + 1), 1 - (parent[1] + 0.5) / (deepest + 1))
-            drawn.append(
-                axes.annotate(
-                    text,
-                    above,
-                    xytext=where,
-                    textcoords="axes fraction",
-                    arrowprops={"arrowstyle": "<-", "color": "0.4"},
-                    zorder=2,
-                    **options,
-                )
+            axes.annotate(
+                "",
+                above,
+                xytext=where,
+                xycoords="axes fraction",
+                textcoords="axes fraction",
+                arrowprops={"arrowstyle": "-", "color": "0.4"},
+                zorder=1,
             )
     return drawn
 

@@ -1,0 +1,51 @@
+"""Every example runs as a user would start it, and says what it found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+#: Arguments that keep an example short, and words that its output must have.
+CASES: dict[str, tuple[list[str], str]] = {
+    "gaussian_nb": ([], "batches and one fit agree: True"),
+    "categorical_nb": ([], "accuracy 0."),
+    "decision_tree": ([], "most important:"),
+    "random_forest": (["--trees", "16"], "test accuracy 0.9"),
+    "linear_svm": ([], "accuracy on new notes"),
+    "kmeans": (["--step", "8"], "16 colours"),
+    "compare_models": ([], "random_forest"),
+    "pipeline": ([], "accuracy 0.8"),
+    "serving": ([], "scikit-learn was loaded: False"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in EXAMPLES.glob("*.py")))
+def test_example(name: str) -> None:
+    arguments, words = CASES[name]
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+
+
+def test_the_plot_of_a_tree_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "tree.png"
+    subprocess.run(
+        [sys.executable, str(EXAMPLES / "decision_tree.py"), "--plot", str(out)], check=True
+    )
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_index_lists_every_example() -> None:
+    index = (EXAMPLES / "README.md").read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f"`{path.name}`" in index
