@@ -1,0 +1,112 @@
+"""A random forest in plain Python (Breiman, "Random forests", Machine Learning 45, 2001)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn._random import Stream
+from ironlearn.reference._splits import Settings
+from ironlearn.reference.tree import Arrays, grow, joined, leaf_of, prepare
+
+#: Keeps bootstrap draws apart from the choices within trees: "bootstra" in ASCII.
+_BOOTSTRAP = int.from_bytes(b"bootstra")
+
+
+def forest_fit(
+    x: NDArray[np.float32],
+    y: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_classes: int,
+    criterion: str,
+    splitter: str,
+    max_depth: int,
+    min_samples_split: int,
+    min_samples_leaf: int,
+    min_weight_leaf: float,
+    max_features: int,
+    max_leaf_nodes: int,
+    min_impurity_decrease: float,
+    max_bins: int,
+    categorical: NDArray[np.bool_] | None,
+    monotonic: NDArray[np.int8] | None,
+    seed: int,
+    n_trees: int,
+    first_tree: int,
+    bootstrap: bool,
+    n_draws: int,
+    balanced_subsample: bool,
+    oob: bool,
+    n_threads: int,
+) -> tuple[Arrays, NDArray[np.float64] | None]:
+    """Grow a forest; return its arrays and, where asked for, the out-of-bag votes."""
+    settings = Settings(
+        n_classes=n_classes,
+        criterion=criterion,
+        splitter=splitter,
+        max_depth=max_depth,
+        min_samples_split=min_samples_split,
+        min_samples_leaf=min_samples_leaf,
+        min_weight_leaf=min_weight_leaf,
+        max_features=max_features,
+        max_leaf_nodes=max_leaf_nodes,
+        min_impurity_decrease=min_impurity_decrease,
+        max_bins=max_bins,
+        seed=seed,
+    )
+    data = prepare(x, y, settings, categorical, monotonic)
+    trees = []
+    drawn: list[Counter[int]] = []
+    for tree in range(first_tree, first_tree + n_trees):
+        if not bootstrap:
+            trees.append(grow(data, settings, sample_weight, tree))
+            continue
+        counts = draw(len(x), sample_weight, n_draws, seed, tree)
+        drawn.append(counts)
+        weights = tree_weights(y, counts, balanced_subsample)
+        trees.append(grow(data, settings, weights, tree))
+    arrays = joined(trees, n_classes)
+    if not (oob and bootstrap):
+        return arrays, None
+    votes = np.zeros((len(x), n_classes))
+    for tree, counts in enumerate(drawn):
+        for row in range(len(x)):
+            if row not in counts:
+                leaf = arrays["offsets"][tree] + leaf_of(arrays, tree, x[row])
+                votes[row] += arrays["value"][leaf]
+    return arrays, votes
+
+
+def draw(
+    rows: int, weight: NDArray[np.float64] | None, n_draws: int, seed: int, tree: int
+) -> Counter[int]:
+    """Return how often each row is drawn, with replacement, in proportion to its weight."""
+    stream = Stream(seed ^ _BOOTSTRAP, tree)
+    if weight is None:
+        return Counter(stream.below(rows) for _ in range(n_draws))
+    # Rows of weight 0 repeat the sum before them, so they are never the first above a number.
+    sums = list(accumulate(float(w) for w in weight))
+    last = next(row for row, upto in enumerate(sums) if upto >= sums[-1])
+    places = [stream.next_f64() * sums[-1] for _ in range(n_draws)]
+    return Counter(
+        next((row for row, upto in enumerate(sums) if upto > place), last) for place in places
+    )
+
+
+def tree_weights(
+    y: NDArray[np.uint32], counts: Counter[int], balanced: bool
+) -> NDArray[np.float64]:
+    """Return each row's draws, times its class's weight where classes are balanced."""
+    weights = np.array([float(counts[row]) for row in range(len(y))])
+    if not balanced:
+        return weights
+    per_class: Counter[int] = Counter()
+    for row, count in counts.items():
+        per_class[int(y[row])] += count
+    total = sum(per_class.values())
+    scale = {code: total / (len(per_class) * count) for code, count in per_class.items()}
+    return np.array([w * scale.get(int(code), 0.0) for w, code in zip(weights, y, strict=True)])

@@ -1,0 +1,228 @@
+"""The native trees and forests beside the plain-Python ones, node by node.
+
+Equal means equal to the last bit, ties included: both add up class weights in the same order
+and break ties by the same hash.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ironlearn import _core
+from ironlearn.reference import forest as reference_forest
+from ironlearn.reference import tree as reference
+
+SETTINGS: dict[str, Any] = {
+    "criterion": "gini",
+    "splitter": "best",
+    "max_depth": -1,
+    "min_samples_split": 2,
+    "min_samples_leaf": 1,
+    "min_weight_leaf": 0.0,
+    "max_leaf_nodes": -1,
+    "min_impurity_decrease": 0.0,
+    "max_bins": 0,
+    "categorical": None,
+    "monotonic": None,
+    "seed": 0,
+    "n_threads": 1,
+}
+
+
+def assert_same_nodes(native: dict[str, np.ndarray], plain: dict[str, np.ndarray]) -> None:
+    assert set(native) == set(plain)
+    for name in native:
+        assert native[name].dtype == plain[name].dtype, name
+        np.testing.assert_array_equal(native[name], plain[name], err_msg=name)
+
+
+def table(
+    rows: int, width: int, classes: int, *, seed: int, kind: str, missing: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of values that are few (ties), many, or constant here and there."""
+    rng = np.random.RandomState(seed)
+    if kind == "few":
+        x = rng.randint(-2, 3, size=(rows, width)).astype(np.float32)
+    elif kind == "many":
+        x = rng.randn(rows, width).astype(np.float32)
+    else:
+        x = np.repeat(rng.randn(1, width), rows, axis=0).astype(np.float32)
+        x[:, ::2] = rng.randint(0, 3, size=x[:, ::2].shape)
+    x[rng.rand(rows, width) < missing] = np.nan
+    return np.ascontiguousarray(x), rng.randint(classes, size=rows).astype(np.uint32)
+
+
+tables = st.builds(
+    table,
+    rows=st.integers(1, 50),
+    width=st.integers(1, 6),
+    classes=st.integers(1, 4),
+    seed=st.integers(0, 1 << 20),
+    kind=st.sampled_from(["few", "many", "constant"]),
+    missing=st.sampled_from([0.0, 0.0, 0.2, 0.9]),
+)
+
+
+@st.composite
+def settings_for(draw: st.DrawFn, width: int, classes: int) -> dict[str, Any]:
+    """Draw a full set of settings."""
+    chosen = {
+        "criterion": draw(st.sampled_from(["gini", "entropy"])),
+        "splitter": draw(st.sampled_from(["best", "best", "random"])),
+        "max_depth": draw(st.sampled_from([-1, -1, 1, 3])),
+        "min_samples_split": draw(st.sampled_from([2, 2, 5])),
+        "min_samples_leaf": draw(st.sampled_from([1, 1, 3])),
+        "min_weight_leaf": draw(st.sampled_from([0.0, 0.0, 2.5])),
+        "max_features": draw(st.integers(1, width)),
+        "max_leaf_nodes": draw(st.sampled_from([-1, -1, 2, 6])),
+        "min_impurity_decrease": draw(st.sampled_from([0.0, 0.0, 0.05])),
+        "max_bins": draw(st.sampled_from([0, 0, 2, 5])),
+        "seed": draw(st.integers(0, (1 << 64) - 1)),
+    }
+    if draw(st.booleans()) and classes <= 2:
+        signs = draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=width, max_size=width))
+        chosen["monotonic"] = np.array(signs, dtype=np.int8)
+    return {**SETTINGS, **chosen}
+
+
+def weights_for(kind: str, rows: int, seed: int) -> np.ndarray | None:
+    rng = np.random.RandomState(seed)
+    if kind == "none":
+        return None
+    weights = rng.randint(0, 4, rows).astype(float) if kind == "counts" else rng.rand(rows)
+    weights[rng.randint(rows)] = 1.5
+    return weights
+
+
+WEIGHTS = st.sampled_from(["none", "counts", "real"])
+
+
+@given(data=st.data(), rows=tables, weighted=WEIGHTS)
+def test_trees_are_equal(
+    data: st.DataObject, rows: tuple[np.ndarray, np.ndarray], weighted: str
+) -> None:
+    x, y = rows
+    classes = int(y.max()) + 1
+    settings = data.draw(settings_for(x.shape[1], classes))
+    weights = weights_for(weighted, len(y), seed=len(y))
+    native = _core.tree_fit(x, y, weights, n_classes=classes, **settings)
+    plain = reference.tree_fit(x, y, weights, n_classes=classes, **settings)
+    assert_same_nodes(native.arrays(), plain)
+    np.testing.assert_array_equal(
+        native.apply(x, n_threads=1), reference.apply(plain, x, n_threads=1)
+    )
+    for voting in ("soft", "hard"):
+        np.testing.assert_array_equal(
+            native.predict_proba(x, voting=voting, n_threads=1),
+            reference.predict_proba(plain, x, voting=voting, n_threads=1),
+        )
+
+
+@given(
+    data=st.data(),
+    rows=st.integers(1, 60),
+    levels=st.sampled_from([2, 5, 150]),
+    classes=st.integers(1, 4),
+    missing=st.sampled_from([0.0, 0.3]),
+    weighted=WEIGHTS,
+)
+def test_trees_with_categories_are_equal(
+    data: st.DataObject, rows: int, levels: int, classes: int, missing: float, weighted: str
+) -> None:
+    rng = np.random.RandomState(rows + levels)
+    x = rng.randint(levels, size=(rows, 3)).astype(np.float32)
+    x[:, 2] = rng.randn(rows)
+    x[rng.rand(rows, 3) < missing] = np.nan
+    y = rng.randint(classes, size=rows).astype(np.uint32)
+    settings = data.draw(settings_for(3, classes))
+    settings["categorical"] = np.array([True, True, False])
+    weights = weights_for(weighted, rows, seed=levels)
+    native = _core.tree_fit(x, y, weights, n_classes=classes, **settings)
+    plain = reference.tree_fit(x, y, weights, n_classes=classes, **settings)
+    assert_same_nodes(native.arrays(), plain)
+    # Codes that were not there in training, and missing ones, are routed alike.
+    other = np.array([[levels + 70, 1, 0], [np.nan, 0, np.nan], [0, np.nan, 9]], dtype=np.float32)
+    np.testing.assert_array_equal(
+        native.apply(other, n_threads=1), reference.apply(plain, other, n_threads=1)
+    )
+
+
+@given(
+    data=st.data(),
+    rows=tables,
+    weighted=WEIGHTS,
+    bootstrap=st.booleans(),
+    balanced=st.booleans(),
+    oob=st.booleans(),
+    first=st.sampled_from([0, 3]),
+    share=st.sampled_from([0.3, 1.0]),
+)
+def test_forests_are_equal(
+    data: st.DataObject,
+    rows: tuple[np.ndarray, np.ndarray],
+    weighted: str,
+    bootstrap: bool,
+    balanced: bool,
+    oob: bool,
+    first: int,
+    share: float,
+) -> None:
+    x, y = rows
+    classes = int(y.max()) + 1
+    settings = data.draw(settings_for(x.shape[1], classes))
+    settings |= {
+        "n_trees": 3,
+        "first_tree": first,
+        "bootstrap": bootstrap,
+        "n_draws": max(1, round(share * len(y))),
+        "balanced_subsample": balanced,
+        "oob": oob,
+    }
+    weights = weights_for(weighted, len(y), seed=first)
+    native, votes = _core.forest_fit(x, y, weights, n_classes=classes, **settings)
+    plain, counted = reference_forest.forest_fit(x, y, weights, n_classes=classes, **settings)
+    assert_same_nodes(native.arrays(), plain)
+    assert (votes is None) == (counted is None)
+    if votes is not None:
+        np.testing.assert_array_equal(votes, counted)
+    np.testing.assert_array_equal(
+        native.predict_proba(x, voting="hard", n_threads=1),
+        reference.predict_proba(plain, x, voting="hard", n_threads=1),
+    )
+
+
+@pytest.mark.parametrize("criterion", ["gini", "entropy"])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["few", "many"])
+def test_larger_trees_are_equal(criterion: str, classes: int, missing: float, kind: str) -> None:
+    """Enough rows for every way in which the native engine treats large and small nodes."""
+    x, y = table(1500, 4, classes, seed=classes, kind=kind, missing=missing)
+    y = np.where(np.nan_to_num(x[:, 0]) > 0.3, y, 0).astype(np.uint32)
+    settings = {**SETTINGS, "criterion": criterion, "max_features": 4, "n_classes": classes}
+    native = _core.tree_fit(x, y, None, **settings).arrays()
+    assert_same_nodes(native, reference.tree_fit(x, y, None, **settings))
+    assert len(native["left"]) > 100
+
+
+@pytest.mark.parametrize(
+    ("native", "plain"),
+    [(_core.tree_fit, reference.tree_fit), (_core.forest_fit, reference_forest.forest_fit)],
+)
+def test_signatures_are_equal(native: Any, plain: Any) -> None:
+    ours, theirs = inspect.signature(native).parameters, inspect.signature(plain).parameters
+    assert list(ours) == list(theirs)
+    assert [p.kind for p in ours.values()] == [p.kind for p in theirs.values()]
+
+
+def test_infinity_is_refused_by_both() -> None:
+    x, y = np.array([[np.inf], [1.0]], dtype=np.float32), np.array([0, 1], dtype=np.uint32)
+    for fit in (_core.tree_fit, reference.tree_fit):
+        with pytest.raises(ValueError, match="infinity"):
+            fit(x, y, None, n_classes=2, max_features=1, **SETTINGS)
