@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ironlearn import _core
@@ -49,6 +50,10 @@ def table(
     rng = np.random.RandomState(seed)
     if kind == "few":
         x = rng.randint(-2, 3, size=(rows, width)).astype(np.float32)
+    elif kind == "close":
+        # Neighbouring numbers, the largest and the smallest ones, and both zeros.
+        some = np.array([1.0, np.nextafter(np.float32(1), np.float32(2)), 3e38, -3e38, 1e-45])
+        x = rng.choice([*some, 0.0, -0.0], size=(rows, width)).astype(np.float32)
     elif kind == "many":
         x = rng.randn(rows, width).astype(np.float32)
     else:
@@ -64,7 +69,7 @@ tables = st.builds(
     width=st.integers(1, 6),
     classes=st.integers(1, 4),
     seed=st.integers(0, 1 << 20),
-    kind=st.sampled_from(["few", "many", "constant"]),
+    kind=st.sampled_from(["few", "many", "constant", "close"]),
     missing=st.sampled_from([0.0, 0.0, 0.2, 0.9]),
 )
 
@@ -103,6 +108,7 @@ def weights_for(kind: str, rows: int, seed: int) -> np.ndarray | None:
 WEIGHTS = st.sampled_from(["none", "counts", "real"])
 
 
+@hypothesis_settings(max_examples=150)
 @given(data=st.data(), rows=tables, weighted=WEIGHTS)
 def test_trees_are_equal(
     data: st.DataObject, rows: tuple[np.ndarray, np.ndarray], weighted: str
@@ -124,6 +130,7 @@ def test_trees_are_equal(
         )
 
 
+@hypothesis_settings(max_examples=150)
 @given(
     data=st.data(),
     rows=st.integers(1, 60),
@@ -153,6 +160,7 @@ def test_trees_with_categories_are_equal(
     )
 
 
+@hypothesis_settings(max_examples=150)
 @given(
     data=st.data(),
     rows=tables,
@@ -209,6 +217,37 @@ def test_larger_trees_are_equal(criterion: str, classes: int, missing: float, ki
     native = _core.tree_fit(x, y, None, **settings).arrays()
     assert_same_nodes(native, reference.tree_fit(x, y, None, **settings))
     assert len(native["left"]) > 100
+
+
+@pytest.mark.parametrize("signs", [(1, -1, 0), (-1, 0, 1)])
+@pytest.mark.parametrize("max_leaf_nodes", [-1, 20])
+def test_constrained_trees_are_equal(signs: tuple[int, ...], max_leaf_nodes: int) -> None:
+    rng = np.random.RandomState(0)
+    x = rng.randn(400, 3).astype(np.float32)
+    y = (x @ [1.0, -1.0, 0.3] + rng.randn(400) > 0).astype(np.uint32)
+    chosen = {
+        **SETTINGS,
+        "max_features": 3,
+        "n_classes": 2,
+        "monotonic": np.array(signs, dtype=np.int8),
+        "max_leaf_nodes": max_leaf_nodes,
+    }
+    native = _core.tree_fit(x, y, None, **chosen).arrays()
+    assert_same_nodes(native, reference.tree_fit(x, y, None, **chosen))
+    assert len(native["left"]) > 10
+    free = _core.tree_fit(x, y, None, **{**chosen, "monotonic": None}).arrays()
+    assert free["feature"].tolist() != native["feature"].tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_categories_of_many_classes_are_equal(seed: int) -> None:
+    rng = np.random.RandomState(seed)
+    x = rng.randint(40, size=(500, 2)).astype(np.float32)
+    y = ((x[:, 0] * 7 + x[:, 1] + rng.randint(3, size=500)) % 5).astype(np.uint32)
+    chosen = {**SETTINGS, "max_features": 2, "n_classes": 5, "categorical": np.ones(2, bool)}
+    weights = rng.rand(500)
+    native = _core.tree_fit(x, y, weights, **chosen).arrays()
+    assert_same_nodes(native, reference.tree_fit(x, y, weights, **chosen))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import pairwise
 
 from ironlearn._random import Stream, mix
 
@@ -141,7 +142,7 @@ class Quantiles:
 
     def __init__(self, values: list[float], most: int) -> None:
         values = sorted(values, key=_ordered)
-        distinct = 1 + sum(a < b for a, b in zip(values, values[1:], strict=False))
+        distinct = 1 + sum(a < b for a, b in pairwise(values))
         self.low: list[float] = []
         self.high: list[float] = []
         start = 0
