@@ -43,8 +43,11 @@ def _interval(kind: Any, name: str, low: float | None, high: float | None, close
 
 
 def integer(low: int | None = None, high: int | None = None) -> Rule:
-    """Accept an integer in ``[low, high]``."""
-    return _interval(numbers.Integral, "an int", low, high, "both")
+    """Accept an integer in ``[low, high]``; native code takes those of 64 bits."""
+    if high is not None:
+        return _interval(numbers.Integral, "an int", low, high, "both")
+    rule = _interval(numbers.Integral, "an int", low, 2**63 - 1, "both")
+    return Rule(rule.test, rule.text.replace(f"{2**63 - 1}]", "2**63)"))
 
 
 def real(low: float | None = None, high: float | None = None, *, closed: str = "both") -> Rule:

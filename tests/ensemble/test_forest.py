@@ -111,3 +111,9 @@ def test_trees_can_be_taken_out() -> None:
 def test_max_samples_larger_than_the_data() -> None:
     with pytest.raises(ValueError, match=r"`max_samples` must be <= n_samples=1797"):
         RandomForestClassifier(max_samples=5000).fit(X, Y)
+
+
+def test_a_forest_that_no_memory_holds_is_refused() -> None:
+    for wrong in ({"n_estimators": 10**12}, {"n_estimators": 2**70}, {"max_samples": 10**15}):
+        with pytest.raises(ValueError, match="n_estimators|max_samples"):
+            RandomForestClassifier(**wrong).fit(X, Y)

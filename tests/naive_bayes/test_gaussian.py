@@ -190,6 +190,8 @@ def test_bad_values_are_named() -> None:
         GaussianNB().fit(X, y, -np.ones(len(y)))
     with pytest.raises(ValueError, match="All sample_weight values are zero"):
         GaussianNB().fit(X, y, np.zeros(len(y)))
+    with pytest.raises(ValueError, match="variance overflows; scale X"):
+        GaussianNB().fit(X * 1e300, y)
 
 
 def test_attributes_cannot_be_changed_behind_the_model() -> None:

@@ -163,6 +163,10 @@ class GaussianNB(Classifier):
         count, mean, m2 = new
         with np.errstate(invalid="ignore", divide="ignore"):
             var = np.where(count[:, None] > 0, m2 / count[:, None], 0.0) + epsilon
+        if not (np.isfinite(mean).all() and np.isfinite(var).all()):
+            raise ValueError(
+                "Input X contains values so large that their variance overflows; scale X down."
+            )
         prior = count / count.sum() if priors is None else priors
         with np.errstate(divide="ignore"):
             log_prior = np.log(prior)

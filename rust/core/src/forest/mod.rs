@@ -23,6 +23,9 @@ pub struct ForestParams {
     pub oob: bool,
 }
 
+/// More trees than any forest has, yet few enough to allocate one record for each.
+const MAX_TREES: usize = 1 << 24;
+
 /// Keeps bootstrap draws apart from the choices within trees.
 const BOOTSTRAP: u64 = 0x626f_6f74_7374_7261;
 
@@ -92,6 +95,13 @@ pub fn fit_forest(
             name: "n_estimators",
             given: "0".into(),
             expected: "at least 1".into(),
+        });
+    }
+    if forest.n_trees > MAX_TREES || forest.first_tree > MAX_TREES {
+        return Err(Error::TooLarge {
+            what: "n_estimators",
+            given: forest.n_trees.max(forest.first_tree).to_string(),
+            limit: MAX_TREES.to_string(),
         });
     }
     if forest.bootstrap && (forest.n_draws == 0 || forest.n_draws > u32::MAX as usize) {
