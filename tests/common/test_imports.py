@@ -19,6 +19,7 @@ ROWS = {
     "_threads": 0,
     "_parameters": 0,
     "_modelfile": 0,
+    "_table": 1,
     "base": 1,
     "naive_bayes": 2,
     "tree": 2,

@@ -1,0 +1,29 @@
+"""Judging models: reports, fair comparisons with scikit-learn, and which difference is real."""
+
+from ironlearn.evaluation.comparison import compare
+from ironlearn.evaluation.memory import peak_memory
+from ironlearn.evaluation.metrics import Curve, Report, evaluate
+from ironlearn.evaluation.models import SPECS, available
+from ironlearn.evaluation.preprocessing import Preprocessor
+from ironlearn.evaluation.results import Comparison, Difference, Row, Side
+from ironlearn.evaluation.schema import Schema
+from ironlearn.evaluation.statistics import PairedTest, corrected_paired_test, holm
+
+__all__ = [
+    "SPECS",
+    "Comparison",
+    "Curve",
+    "Difference",
+    "PairedTest",
+    "Preprocessor",
+    "Report",
+    "Row",
+    "Schema",
+    "Side",
+    "available",
+    "compare",
+    "corrected_paired_test",
+    "evaluate",
+    "holm",
+    "peak_memory",
+]

@@ -1,0 +1,345 @@
+"""The same models of ironlearn and scikit-learn on the same splits."""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import RepeatedStratifiedKFold
+from threadpoolctl import threadpool_limits
+
+from ironlearn import __version__, _core, _threads
+from ironlearn._table import Table, check_target
+from ironlearn.evaluation.memory import peak_memory
+from ironlearn.evaluation.metrics import class_scores, quick_scores, report
+from ironlearn.evaluation.models import Spec, choose
+from ironlearn.evaluation.preprocessing import Preprocessor, describe
+from ironlearn.evaluation.results import LIBRARIES, Comparison, Difference, Row, Side, adjust
+from ironlearn.evaluation.schema import Schema
+from ironlearn.evaluation.statistics import corrected_paired_test
+from ironlearn.exceptions import DataError, InvalidParameterError
+
+#: Called after each split with the model's name, splits done and splits in all.
+Progress = Callable[[str, int, int], None]
+_MAX_DENSE_BYTES = 4 << 30
+_QUICK = 0.02  # seconds below which a timing is repeated
+_ROUNDS = 3
+
+
+def compare(
+    X: Any,
+    y: Any,
+    *,
+    models: str | Sequence[str] = "all",
+    cv: int = 5,
+    repeats: int = 1,
+    jobs: int | None = None,
+    seed: int = 0,
+    name: str = "data",
+    target: str = "y",
+    progress: Progress | None = None,
+    keep_partial: bool = False,
+) -> Comparison:
+    """Compare ironlearn with scikit-learn by cross-validation.
+
+    Both libraries get the same matrices, splits, settings and numbers of threads, and take
+    turns at going first. Preprocessing is learned from each split's training rows and is not
+    part of the times; where a fit or prediction takes less than 20 ms, the best of three
+    counts. Memory is measured in a fit of its own, which is also the warm-up.
+
+    Parameters
+    ----------
+    X : Table, DataFrame, mapping of columns, array-like or sparse matrix
+        The features.
+    y : array-like of shape (n_samples,)
+        The class labels.
+    models : "all" or sequence of str, default="all"
+        Names as in `ironlearn.evaluation.available`.
+    cv : int, default=5
+        Number of stratified folds.
+    repeats : int, default=1
+        How often the cross-validation is repeated with other folds.
+    jobs : int, default=None
+        Threads for either library; ``None`` takes all processors.
+    seed : int, default=0
+        Decides on the folds and on every model's ``random_state``.
+    name, target : str
+        What the data and the target are called.
+    progress : callable, default=None
+        Called after each split with the model's name, splits done and splits in all.
+    keep_partial : bool, default=False
+        On Ctrl-C, return the finished models instead of raising ``KeyboardInterrupt``.
+
+    Returns
+    -------
+    Comparison
+        The table; `to_text`, `to_json` and `to_html` show it.
+
+    Raises
+    ------
+    DataError
+        X or y cannot be learned from, or a class has fewer rows than `cv`.
+    InvalidParameterError
+        A model's name is not known, or a number is out of its range.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ironlearn.evaluation import compare
+    >>> X, y = load_iris(return_X_y=True)
+    >>> result = compare(X, y, models=["gaussian_nb"], cv=3)
+    >>> row = result.rows[0]
+    >>> row.ours.mean("accuracy") == row.theirs.mean("accuracy")
+    True
+    """
+    for label, value, low in (("cv", cv, 2), ("repeats", repeats, 1), ("seed", seed, 0)):
+        _check_integer(label, value, low)
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0):
+        raise InvalidParameterError(f"jobs must be an integer other than 0 or None, got {jobs!r}.")
+    specs = choose(models)
+    table = Table.from_any(X)
+    labels = check_target(y, name=target, folds=cv)
+    if len(table) != len(labels):
+        raise DataError(f"X has {len(table)} rows, but {target!r} has {len(labels)}.")
+    schema = Schema.infer(table)
+    classes, codes = np.unique(labels, return_inverse=True)
+    threads = _threads.resolve(jobs)
+    splitter = RepeatedStratifiedKFold(n_splits=cv, n_repeats=repeats, random_state=seed)
+    work = _Work(
+        table, codes, [str(c) for c in classes.tolist()], schema, cv, repeats, threads, seed,
+        list(splitter.split(np.zeros((len(codes), 1)), codes)), progress,
+    )  # fmt: skip
+    result = Comparison(
+        dataset={
+            "name": name,
+            "target": target,
+            "rows": len(table),
+            "columns": len(table.names),
+            "classes": len(classes),
+        },
+        preprocessing=describe(schema),
+        settings={"cv": cv, "repeats": repeats, "threads": threads, "seed": seed},
+        machine=machine(),
+    )
+    if table.sparse is not None and not all(spec.sparse for spec in specs):
+        dense = [spec.name for spec in specs if not spec.sparse]
+        if len(table) * len(table.names) * 8 > _MAX_DENSE_BYTES:
+            raise DataError(
+                f"{', '.join(dense)} need dense rows, but {len(table)} x {len(table.names)} values "
+                "are too many for that; choose models that take sparse rows: linear_svc."
+            )
+        result.notes.append(f"dense copies of the sparse rows were made for {', '.join(dense)}")
+    try:
+        with threadpool_limits(threads):
+            for spec in specs:
+                result.rows.append(work.row(spec))
+    except KeyboardInterrupt:
+        if not keep_partial:
+            raise
+        result.interrupted = True
+    adjust(result.rows)
+    return result
+
+
+def _check_integer(label: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise InvalidParameterError(f"{label} must be an integer of at least {low}, got {value!r}.")
+
+
+def machine() -> dict[str, Any]:
+    """Return the versions and the processors that a result belongs to."""
+    info = _core.build_info()
+    return {
+        "ironlearn": __version__,
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": _threads.available_cpus(),
+        "simd": info["simd"],
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+@dataclass
+class _Work:
+    """All that the models of one comparison share."""
+
+    table: Table
+    codes: NDArray[np.int64]
+    class_names: list[str]
+    schema: Schema
+    cv: int
+    repeats: int
+    threads: int
+    seed: int
+    splits: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+    progress: Progress | None
+
+    def row(self, spec: Spec) -> Row:
+        """Return the results of one model."""
+        table, schema = self.table, self.schema
+        if table.sparse is not None and not spec.sparse:
+            table = Table.from_any(table.sparse.toarray(), table.names)
+            schema = Schema.infer(table)
+        row = Row(spec.name, spec.task, Side(LIBRARIES[0]), Side(LIBRARIES[1]))
+        pooled = [_Pool(len(self.codes)) for _ in row.sides]
+        for number, (train, test) in enumerate(self.splits):
+            if self.progress:
+                self.progress(spec.name, number, len(self.splits))
+            part = table.take(train)
+            prepare = Preprocessor(spec.view).fit(part, schema)
+            data = _Split(
+                prepare.transform(part),
+                self.codes[train],
+                prepare.transform(table.take(test)),
+                self.codes[test],
+            )
+            del part
+
+            def make(library: str, prepare: Preprocessor = prepare, number: int = number) -> Any:
+                return spec.make(
+                    library,
+                    prepare,
+                    len(self.class_names),
+                    jobs=self.threads,
+                    seed=self.seed + number,
+                )
+
+            if number == 0:
+                row.parameters = _shared(make(LIBRARIES[1]))
+                for side in row.sides:
+                    side.memory_bytes = _memory(make(side.library), data)
+            fitted = _fit_both(row, make, data, number)
+            for side, model, pool in zip(row.sides, fitted, pooled, strict=True):
+                found, predicted, scores = _judge(spec, model, data, len(self.class_names))
+                for score, value in found.items():
+                    side.scores.setdefault(score, []).append(value)
+                if spec.task == "classify" and number < self.cv:
+                    pool.add(test, predicted, scores)
+        if self.progress:
+            self.progress(spec.name, len(self.splits), len(self.splits))
+        if spec.task == "classify":
+            for side, pool in zip(row.sides, pooled, strict=True):
+                side.report = report(
+                    self.codes,
+                    pool.predicted,
+                    pool.scores,
+                    np.arange(len(self.class_names)),
+                    self.class_names,
+                )
+        self._test(row)
+        return row
+
+    def _test(self, row: Row) -> None:
+        n_test = len(self.codes) / self.cv
+        sizes = {"n_train": len(self.codes) - n_test, "n_test": n_test}
+        for score in row.ours.scores:
+            if score in row.theirs.scores:
+                row.differences[score] = Difference(
+                    corrected_paired_test(row.ours.scores[score], row.theirs.scores[score], **sizes)
+                )
+        for name in ("fit_seconds", "predict_seconds"):
+            # Times differ by factors, so their logarithms are compared.
+            ours, theirs = (np.log(getattr(side, name)) for side in row.sides)
+            row.differences[name] = Difference(corrected_paired_test(ours, theirs, **sizes))
+
+
+@dataclass
+class _Split:
+    X_train: Any
+    y_train: NDArray[np.int64]
+    X_test: Any
+    y_test: NDArray[np.int64]
+
+
+class _Pool:
+    """Predictions of all test rows of one repeat, put together."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.predicted = np.zeros(n_rows, dtype=np.int64)
+        self.scores: NDArray[np.float64] | None = None
+
+    def add(
+        self, rows: NDArray[np.intp], predicted: NDArray[Any], scores: NDArray[np.float64] | None
+    ) -> None:
+        self.predicted[rows] = predicted
+        if scores is not None:
+            if self.scores is None:
+                self.scores = np.zeros((len(self.predicted), *scores.shape[1:]))
+            self.scores[rows] = scores
+
+
+def _memory(model: Any, data: _Split) -> int | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return peak_memory(lambda: model.fit(data.X_train, data.y_train))[1]
+
+
+def _shared(theirs: Any) -> dict[str, Any]:
+    """Return the settings of an estimator that JSON can hold."""
+    values = theirs.get_params(deep=False)
+    return {
+        name: value
+        for name, value in sorted(values.items())
+        if name != "random_state" and isinstance(value, bool | int | float | str)
+    }
+
+
+def _fit_both(row: Row, make: Callable[[str], Any], data: _Split, number: int) -> tuple[Any, Any]:
+    """Fit and predict with both libraries in turns; return the fitted models."""
+    order = row.sides if number % 2 == 0 else row.sides[::-1]
+    models: dict[str, Any] = {}
+    fits: dict[str, list[float]] = {side.library: [] for side in order}
+    predictions: dict[str, list[float]] = {side.library: [] for side in order}
+    for round_ in range(_ROUNDS):
+        for side in order:
+            seconds = fits[side.library]
+            if round_ == 0 or min(seconds) < _QUICK:
+                model = make(side.library)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    start = time.perf_counter()
+                    model.fit(data.X_train, data.y_train)
+                    seconds.append(time.perf_counter() - start)
+                models[side.library] = model
+                _note(side, caught)
+        for side in order:
+            seconds = predictions[side.library]
+            if round_ == 0 or min(seconds) < _QUICK:
+                start = time.perf_counter()
+                models[side.library].predict(data.X_test)
+                seconds.append(time.perf_counter() - start)
+    for side in row.sides:
+        side.fit_seconds.append(min(fits[side.library]))
+        side.predict_seconds.append(min(predictions[side.library]))
+    return models[LIBRARIES[0]], models[LIBRARIES[1]]
+
+
+def _note(side: Side, caught: Sequence[warnings.WarningMessage]) -> None:
+    for warning in caught:
+        text = f"{warning.category.__name__}: {' '.join(str(warning.message).split())}"
+        if text not in side.notes:
+            side.notes.append(text)
+
+
+def _judge(
+    spec: Spec, model: Any, data: _Split, n_classes: int
+) -> tuple[dict[str, float], NDArray[Any], NDArray[np.float64] | None]:
+    predicted = np.asarray(model.predict(data.X_test))
+    if spec.task == "cluster":
+        found = {
+            "adjusted_rand": float(adjusted_rand_score(data.y_test, predicted)),
+            "inertia": float(model.inertia_),
+        }
+        return found, predicted, None
+    scores = class_scores(model, data.X_test)
+    return quick_scores(data.y_test, predicted, scores, np.arange(n_classes)), predicted, scores
