@@ -4,9 +4,11 @@
 //! multi-class linear SVMs", KDD 2008: rows in random order, the subproblem of one row solved
 //! exactly, rows far outside the margin set aside. Stops on a small duality gap.
 
+use super::augmented;
 use super::design::Design;
-use super::dual::next_check;
+use super::dual::{PATIENCE, next_check};
 use super::newton::overflow;
+use super::smoothed_joint::SmoothedJoint;
 use super::{Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
@@ -110,6 +112,10 @@ pub(super) fn solve<D: Design>(
             if settled && whole {
                 tolerance *= 0.1;
             }
+        }
+        if pass >= PATIENCE && !converged && pass < settings.max_iter {
+            let mut problem = SmoothedJoint::new(control, x, codes, cost, classes, alpha, w)?;
+            return augmented::solve(x.tier(), &mut problem, settings, pass);
         }
         if settled && !whole {
             active = order.len();

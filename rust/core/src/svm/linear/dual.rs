@@ -4,13 +4,18 @@
 //! large-scale linear SVM", ICML 2008. The descent stops on a small duality gap, which bounds
 //! the distance from the optimum; the published rule alone does not.
 
+use super::augmented;
 use super::design::Design;
 use super::newton::overflow;
+use super::smoothed_hinge::SmoothedHinge;
 use super::{Labels, Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use ironlearn_kernels::linear::Element;
+
+/// Passes after which a loss that is not smooth is left to [`augmented`].
+pub(super) const PATIENCE: usize = 30;
 
 struct Problem<'a, D> {
     control: &'a Control<'a>,
@@ -153,6 +158,10 @@ pub(super) fn solve<D: Design>(
             if settled && active == order.len() {
                 tolerance *= 0.1;
             }
+        }
+        if hinge && pass >= PATIENCE && !converged && pass < settings.max_iter {
+            let mut problem = SmoothedHinge::new(control, x, labels, alpha, w)?;
+            return augmented::solve(x.tier(), &mut problem, settings, pass);
         }
         if settled && active < order.len() {
             // Settled on the shrunken problem: look at all variables again.

@@ -8,6 +8,7 @@ use super::newton::overflow;
 use super::{Labels, cholesky};
 use crate::error::Result;
 use crate::parallel::Control;
+use ironlearn_kernels::tier::Tier;
 
 /// The Hessian of one class.
 #[derive(Default)]
@@ -40,7 +41,7 @@ impl Exact {
             .collect();
         let mut matrix = identity(x.width());
         x.add_gram(control, &rows, &mut matrix)?;
-        let factor = factored(control, x, &matrix)?;
+        let factor = factored(control, x.tier(), &matrix, x.width())?;
         Ok(Some(Shared { matrix, factor }))
     }
 
@@ -101,13 +102,28 @@ impl Exact {
             .collect();
         x.add_gram(control, &corrections, &mut self.matrix)?;
         self.inside = inside;
-        let factor = factored(control, x, &self.matrix)?;
+        let factor = factored(control, x.tier(), &self.matrix, x.width())?;
         cholesky::solve(x.tier(), &factor, x.width(), &mut direction);
         Ok(direction)
     }
 }
 
-fn identity(n: usize) -> Vec<f64> {
+/// Minus `gradient` times the inverse of `I + sum of weight * x x'` over `rows`.
+pub(super) fn solve<D: Design>(
+    control: &Control,
+    x: &D,
+    rows: &[(u32, f64)],
+    gradient: &[f64],
+) -> Result<Vec<f64>> {
+    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    let mut matrix = identity(x.width());
+    x.add_gram(control, rows, &mut matrix)?;
+    let factor = factored(control, x.tier(), &matrix, x.width())?;
+    cholesky::solve(x.tier(), &factor, x.width(), &mut direction);
+    Ok(direction)
+}
+
+pub(super) fn identity(n: usize) -> Vec<f64> {
     let mut matrix = vec![0.0; n * n];
     for value in matrix.iter_mut().step_by(n + 1) {
         *value = 1.0;
@@ -117,15 +133,19 @@ fn identity(n: usize) -> Vec<f64> {
 
 /// The Cholesky factor of `matrix`, with the diagonal raised where rounding made it
 /// indefinite: that gives a descent direction still, and the line search stays exact.
-fn factored<D: Design>(control: &Control, x: &D, matrix: &[f64]) -> Result<Vec<f64>> {
-    let n = x.width();
+pub(super) fn factored(
+    control: &Control,
+    tier: Tier,
+    matrix: &[f64],
+    n: usize,
+) -> Result<Vec<f64>> {
     let mut raise = 0.0;
     for _ in 0..12 {
         let mut factor = matrix.to_vec();
         for value in factor.iter_mut().step_by(n + 1) {
             *value *= 1.0 + raise;
         }
-        if cholesky::factor(control, x.tier(), &mut factor, n)? {
+        if cholesky::factor(control, tier, &mut factor, n)? {
             return Ok(factor);
         }
         if matrix.iter().any(|v| !v.is_finite()) {

@@ -3,6 +3,7 @@
 //! The intercept is the weight of one more feature of constant value, and penalised like the
 //! others. Sums are in `f64` whatever the type of the data.
 
+mod augmented;
 mod cholesky;
 mod columns;
 mod crammer_singer;
@@ -14,6 +15,8 @@ mod l1;
 mod model;
 mod newton;
 mod newton_cg;
+mod smoothed_hinge;
+mod smoothed_joint;
 
 pub use design::{Csr, Dense, Design, Index};
 pub use model::LinearModel;

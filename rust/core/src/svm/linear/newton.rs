@@ -151,6 +151,11 @@ pub(super) fn sum_chunk<D: Design>(x: &D, count: usize) -> usize {
     x.rows().div_ceil(wanted.clamp(1, most)).max(1)
 }
 
+/// Chunks of rows where each row has an answer of its own.
+pub(super) fn row_chunk<D: Design>(x: &D) -> usize {
+    (x.rows().saturating_mul(1 << 16) / x.stored().max(1)).clamp(16, LINE)
+}
+
 /// Objective and gradient of each class that is not done, in one pass over the data.
 fn gradients<D: Design>(control: &Control, x: &D, classes: &mut [Class]) -> Result<()> {
     let active: Vec<usize> = (0..classes.len()).filter(|&k| !classes[k].done).collect();
@@ -227,8 +232,7 @@ fn advance<D: Design>(control: &Control, x: &D, classes: &mut [Class]) -> Result
     for &k in &active {
         directions.extend_from_slice(&classes[k].direction);
     }
-    let chunk = (x.rows() * (1 << 16) / x.stored().max(1)).clamp(16, LINE);
-    let parts = map_chunks(control, x.rows(), chunk, |rows| {
+    let parts = map_chunks(control, x.rows(), row_chunk(x), |rows| {
         let mut out = vec![0.0; rows.len() * active.len()];
         for (i, out) in rows.zip(out.chunks_exact_mut(active.len())) {
             x.dots(i, &directions, out);

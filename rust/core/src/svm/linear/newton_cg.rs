@@ -23,14 +23,26 @@ pub(super) fn direction<D: Design>(
     gradient: &[f64],
     first_norm: f64,
 ) -> Result<Vec<f64>> {
-    let tier = x.tier();
-    let width = x.width();
     let inside: Vec<(u32, f64)> = (0..x.rows())
         .filter_map(|i| {
             let (y, c) = labels.at(i);
             (c > 0.0 && y * z[i] < 1.0).then_some((i as u32, 2.0 * c))
         })
         .collect();
+    solve(control, x, &inside, gradient, first_norm)
+}
+
+/// Minus `gradient` times the inverse of `I + sum of weight * x x'` over `inside`, roughly
+/// while the gradient is of the order of `first_norm`.
+pub(super) fn solve<D: Design>(
+    control: &Control,
+    x: &D,
+    inside: &[(u32, f64)],
+    gradient: &[f64],
+    first_norm: f64,
+) -> Result<Vec<f64>> {
+    let tier = x.tier();
+    let width = x.width();
     let chunk = sum_chunk(x, 1);
     let sum = |start: &[f64], f: &(dyn Fn(usize, f64, &mut [f64]) + Sync)| -> Result<Vec<f64>> {
         let parts = map_chunks(control, inside.len(), chunk, |range| {

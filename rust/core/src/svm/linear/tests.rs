@@ -106,8 +106,18 @@ fn value(
     }
 }
 
+/// A case solves twenty problems: few of them by default, `PROPTEST_CASES` where it is set.
+fn few_cases() -> ProptestConfig {
+    let standard = ProptestConfig::default();
+    let wanted = std::env::var_os("PROPTEST_CASES").map(|_| standard.cases);
+    ProptestConfig {
+        cases: wanted.unwrap_or(24),
+        ..standard
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(few_cases())]
     #[test]
     fn dense_sparse_and_both_precisions_agree(
         rows in 4usize..80, features in 1usize..30, classes in 2usize..5, seed in 0u64..1000,

@@ -1,0 +1,422 @@
+//! The loss of Crammer and Singer smoothed for [`super::augmented`].
+//!
+//! A row's loss is the largest of its class errors `1 - [m is its own class] + w_m'x - w_own'x`:
+//! the maximum of their mean over all weightings that sum to its cost, which are its dual
+//! variables. Around a centre the best weighting is a projection onto that simplex.
+
+use super::augmented::{SHARPNESS, Smoothed, View};
+use super::design::Design;
+use super::newton::{overflow, row_chunk};
+use super::{cholesky, hessian};
+use crate::error::Result;
+use crate::parallel::{Control, map_chunks};
+use ironlearn_kernels::linear::Element;
+
+/// Most weights that get an exact Hessian.
+const EXACT_WEIGHTS: usize = 2_048;
+/// Most conjugate gradient steps for one direction.
+const MOST: usize = 250;
+
+/// All classes together.
+pub(super) struct SmoothedJoint<'a, D> {
+    control: &'a Control<'a>,
+    x: &'a D,
+    codes: &'a [u32],
+    cost: &'a [f64],
+    classes: usize,
+    /// Centre of each row's envelope: its dual variables.
+    centre: Vec<f64>,
+    sharpness: f64,
+    w: Vec<f64>,
+    /// Products of each row with the weights of each class.
+    z: Vec<f64>,
+}
+
+impl<'a, D: Design> SmoothedJoint<'a, D> {
+    /// Starts at weights `w`; `alpha` are the factors of the rows in them.
+    pub(super) fn new(
+        control: &'a Control<'a>,
+        x: &'a D,
+        codes: &'a [u32],
+        cost: &'a [f64],
+        classes: usize,
+        mut alpha: Vec<f64>,
+        w: Vec<f64>,
+    ) -> Result<Self> {
+        for (i, row) in alpha.chunks_exact_mut(classes).enumerate() {
+            for a in row.iter_mut() {
+                *a = -*a;
+            }
+            row[codes[i] as usize] += cost[i];
+        }
+        let mut problem = SmoothedJoint {
+            control,
+            x,
+            codes,
+            cost,
+            classes,
+            centre: alpha,
+            sharpness: SHARPNESS,
+            w,
+            z: Vec::new(),
+        };
+        problem.z = problem.products(&problem.w)?;
+        Ok(problem)
+    }
+
+    /// Chunks for sums of all weights.
+    fn sum_chunk(&self) -> usize {
+        super::newton::sum_chunk(self.x, self.classes)
+    }
+
+    /// Writes the dual variables of row `i` where its scores are `z + t * u`.
+    #[inline]
+    fn weighting(&self, i: usize, t: f64, u: Option<&[f64]>, out: &mut [f64]) {
+        let k = self.classes;
+        let at = i * k..(i + 1) * k;
+        let step = self.sharpness * self.cost[i];
+        for (m, ((o, z), a)) in out
+            .iter_mut()
+            .zip(&self.z[at.clone()])
+            .zip(&self.centre[at.clone()])
+            .enumerate()
+        {
+            let score = z + u.map_or(0.0, |u| t * u[at.start + m]);
+            *o = a + step * (score + f64::from(u8::from(m != self.codes[i] as usize)));
+        }
+        project(out, self.cost[i]);
+    }
+
+    /// Calls `f` with the chunk's rows that lie between bounds: their dual variables are not
+    /// at a corner. `f` gets the classes in play.
+    fn rows_between(&self) -> Result<Vec<(u32, Vec<u16>)>> {
+        let parts = map_chunks(self.control, self.x.rows(), 1024, |rows| {
+            let mut out = vec![0.0; self.classes];
+            let mut found = Vec::new();
+            for i in rows.filter(|&i| self.cost[i] > 0.0) {
+                self.weighting(i, 0.0, None, &mut out);
+                let inside = (0..self.classes as u16).filter(|&m| out[m as usize] > 0.0);
+                let inside: Vec<u16> = inside.collect();
+                if inside.len() > 1 {
+                    found.push((i as u32, inside));
+                }
+            }
+            Ok(found)
+        })?;
+        Ok(parts.concat())
+    }
+
+    /// The direction by Cholesky factorisation of the Hessian of all weights.
+    fn exact(&self, rows: &[(u32, Vec<u16>)], gradient: &[f64]) -> Result<Vec<f64>> {
+        let (k, width) = (self.classes, self.x.width());
+        let n = k * width;
+        let mut matrix = hessian::identity(n);
+        let mut block = vec![0.0; width * width];
+        for a in 0..k {
+            for b in 0..=a {
+                let weight = |(i, inside): &(u32, Vec<u16>)| {
+                    let both = inside.contains(&(a as u16)) && inside.contains(&(b as u16));
+                    both.then(|| {
+                        let share = f64::from(u8::from(a == b)) - 1.0 / inside.len() as f64;
+                        (*i, self.sharpness * self.cost[*i as usize] * share)
+                    })
+                };
+                let weights: Vec<(u32, f64)> = rows.iter().filter_map(weight).collect();
+                if weights.is_empty() {
+                    continue;
+                }
+                block.fill(0.0);
+                self.x.add_gram(self.control, &weights, &mut block)?;
+                for r in 0..width {
+                    for c in 0..=r {
+                        let value = block[r * width + c];
+                        matrix[(a * width + r) * n + b * width + c] += value;
+                        if a != b && r != c {
+                            matrix[(a * width + c) * n + b * width + r] += value;
+                        }
+                    }
+                }
+            }
+        }
+        let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
+        let factor = hessian::factored(self.control, self.x.tier(), &matrix, n)?;
+        cholesky::solve(self.x.tier(), &factor, n, &mut direction);
+        Ok(direction)
+    }
+
+    /// Adds the Hessian's part of `rows` times `p` to `out`.
+    fn multiply(&self, rows: &[(u32, Vec<u16>)], p: &[f64], out: &mut [f64]) {
+        let width = self.x.width();
+        let mut u = vec![0.0; self.classes];
+        for (i, inside) in rows {
+            let i = *i as usize;
+            let mut mean = 0.0;
+            for &m in inside {
+                let m = m as usize;
+                u[m] = self.x.dot(i, &p[m * width..(m + 1) * width]);
+                mean += u[m] / inside.len() as f64;
+            }
+            for &m in inside {
+                let m = m as usize;
+                let value = self.sharpness * self.cost[i] * (u[m] - mean);
+                self.x.axpy(i, value, &mut out[m * width..(m + 1) * width]);
+            }
+        }
+    }
+
+    /// The direction by conjugate gradients, preconditioned by the Hessian's diagonal.
+    fn inexact(
+        &self,
+        rows: &[(u32, Vec<u16>)],
+        gradient: &[f64],
+        first_norm: f64,
+    ) -> Result<Vec<f64>> {
+        let (tier, width, n) = (self.x.tier(), self.x.width(), gradient.len());
+        let chunk = rows
+            .len()
+            .div_ceil(self.x.rows().div_ceil(self.sum_chunk()).max(1));
+        let sum = |start: &[f64], f: &(dyn Fn(&[(u32, Vec<u16>)], &mut [f64]) + Sync)| {
+            let parts = map_chunks(self.control, rows.len(), chunk, |range| {
+                let mut part = vec![0.0; n];
+                for at in crate::parallel::chunks(range.len(), 256) {
+                    self.control.check()?;
+                    f(
+                        &rows[range.start + at.start..range.start + at.end],
+                        &mut part,
+                    );
+                }
+                Ok(part)
+            })?;
+            let mut total = start.to_vec();
+            for part in parts {
+                f64::axpy(tier, 1.0, &part, &mut total);
+            }
+            Ok(total)
+        };
+        let diagonal = sum(&vec![1.0; n], &|rows, out| {
+            for (i, inside) in rows {
+                let i = *i as usize;
+                let share = 1.0 - 1.0 / inside.len() as f64;
+                for &m in inside {
+                    let m = m as usize;
+                    self.x.add_squares(
+                        i,
+                        self.sharpness * self.cost[i] * share,
+                        &mut out[m * width..(m + 1) * width],
+                    );
+                }
+            }
+        })?;
+        let norm = f64::dot(tier, gradient, gradient).sqrt();
+        let forcing = (norm / first_norm.max(f64::MIN_POSITIVE)).sqrt().min(0.1);
+        let mut residual: Vec<f64> = gradient.iter().map(|g| -g).collect();
+        let mut solution = vec![0.0; n];
+        let scaled =
+            |r: &[f64]| -> Vec<f64> { r.iter().zip(&diagonal).map(|(r, d)| r / d).collect() };
+        let mut p = scaled(&residual);
+        let mut rho = f64::dot(tier, &residual, &p);
+        let target = rho * forcing * forcing;
+        for _ in 0..MOST {
+            if rho <= target || rho == 0.0 {
+                break;
+            }
+            let hp = sum(&p, &|rows, out| self.multiply(rows, &p, out))?;
+            let alpha = rho / f64::dot(tier, &p, &hp);
+            if !alpha.is_finite() {
+                return Err(overflow());
+            }
+            f64::axpy(tier, alpha, &p, &mut solution);
+            f64::axpy(tier, -alpha, &hp, &mut residual);
+            let s = scaled(&residual);
+            let next = f64::dot(tier, &residual, &s);
+            let beta = next / rho;
+            for (p, s) in p.iter_mut().zip(&s) {
+                *p = s + beta * *p;
+            }
+            rho = next;
+        }
+        Ok(solution)
+    }
+}
+
+impl<D: Design> Smoothed for SmoothedJoint<'_, D> {
+    fn weights(&self) -> &[f64] {
+        &self.w
+    }
+
+    fn view(&self) -> Result<View> {
+        let (x, k, width) = (self.x, self.classes, self.x.width());
+        let parts = map_chunks(self.control, x.rows(), self.sum_chunk(), |rows| {
+            let mut sum = vec![0.0; k * width];
+            let mut weighting = vec![0.0; k];
+            let (mut loss, mut gain, mut left) = (0.0, 0.0, 0.0);
+            for i in rows {
+                if i % 256 == 0 {
+                    self.control.check()?;
+                }
+                let (own, c) = (self.codes[i] as usize, self.cost[i]);
+                if c <= 0.0 {
+                    continue;
+                }
+                self.weighting(i, 0.0, None, &mut weighting);
+                let z = &self.z[i * k..(i + 1) * k];
+                let (mut worst, mut mean) = (0.0f64, 0.0);
+                for m in 0..k {
+                    let factor = if m == own {
+                        c - weighting[m]
+                    } else {
+                        let error = 1.0 + z[m] - z[own];
+                        worst = worst.max(error);
+                        mean += weighting[m] * error;
+                        gain += weighting[m];
+                        -weighting[m]
+                    };
+                    if factor != 0.0 {
+                        x.axpy(i, factor, &mut sum[m * width..(m + 1) * width]);
+                    }
+                }
+                loss += c * worst;
+                left += c * worst - mean;
+            }
+            Ok((sum, loss, gain, left))
+        })?;
+        let mut dual_w = vec![0.0; k * width];
+        let (mut loss, mut gain, mut left) = (0.0, 0.0, 0.0);
+        for part in parts {
+            f64::axpy(x.tier(), 1.0, &part.0, &mut dual_w);
+            loss += part.1;
+            gain += part.2;
+            left += part.3;
+        }
+        let half = |v: &[f64]| 0.5 * f64::dot(x.tier(), v, v);
+        Ok(View {
+            primal: half(&self.w) + loss,
+            dual: gain - half(&dual_w),
+            left,
+            gradient: self.w.iter().zip(&dual_w).map(|(w, d)| w - d).collect(),
+        })
+    }
+
+    fn direction(&self, gradient: &[f64], first_norm: f64) -> Result<Vec<f64>> {
+        let rows = self.rows_between()?;
+        if gradient.len() <= EXACT_WEIGHTS {
+            self.exact(&rows, gradient)
+        } else {
+            self.inexact(&rows, gradient, first_norm)
+        }
+    }
+
+    fn products(&self, direction: &[f64]) -> Result<Vec<f64>> {
+        let (k, chunk) = (self.classes, row_chunk(self.x));
+        let parts = map_chunks(self.control, self.x.rows(), chunk, |rows| {
+            let mut out = vec![0.0; rows.len() * k];
+            for (i, out) in rows.zip(out.chunks_exact_mut(k)) {
+                self.x.dots(i, direction, out);
+            }
+            Ok(out)
+        })?;
+        Ok(parts.concat())
+    }
+
+    fn along(&self, products: &[f64], t: f64) -> Result<(f64, f64)> {
+        let k = self.classes;
+        let parts = map_chunks(self.control, self.x.rows(), 4096, |rows| {
+            let mut weighting = vec![0.0; k];
+            let (mut first, mut second) = (0.0, 0.0);
+            for i in rows.filter(|&i| self.cost[i] > 0.0) {
+                self.weighting(i, t, Some(products), &mut weighting);
+                let u = &products[i * k..(i + 1) * k];
+                let (mut count, mut sum, mut square) = (0.0, 0.0, 0.0);
+                for (a, u) in weighting.iter().zip(u) {
+                    first += a * u;
+                    if *a > 0.0 {
+                        count += 1.0;
+                        sum += u;
+                        square += u * u;
+                    }
+                }
+                first -= self.cost[i] * u[self.codes[i] as usize];
+                second += self.sharpness * self.cost[i] * (square - sum * sum / count).max(0.0);
+            }
+            Ok((first, second))
+        })?;
+        Ok(parts
+            .into_iter()
+            .fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1)))
+    }
+
+    fn advance(&mut self, t: f64, direction: &[f64], products: &[f64]) {
+        f64::axpy(self.x.tier(), t, direction, &mut self.w);
+        f64::axpy(self.x.tier(), t, products, &mut self.z);
+    }
+
+    fn recentre(&mut self, sharpness: f64) {
+        let mut centre = vec![0.0; self.centre.len()];
+        for (i, out) in centre.chunks_exact_mut(self.classes).enumerate() {
+            self.weighting(i, 0.0, None, out);
+        }
+        self.centre = centre;
+        self.sharpness = sharpness;
+    }
+}
+
+/// Replaces `v` by the nearest point whose elements are not negative and sum to `total`.
+///
+/// Michelot, "A finite algorithm for finding the projection of a point onto the canonical
+/// simplex of R^n", 1986.
+fn project(v: &mut [f64], total: f64) {
+    if total <= 0.0 {
+        v.fill(0.0);
+        return;
+    }
+    let mut threshold = f64::NEG_INFINITY;
+    let mut before = usize::MAX;
+    loop {
+        let (mut count, mut sum) = (0usize, 0.0);
+        for &value in v.iter().filter(|v| **v > threshold) {
+            count += 1;
+            sum += value;
+        }
+        if count >= before || count == 0 {
+            break;
+        }
+        before = count;
+        threshold = (sum - total) / count as f64;
+    }
+    for value in v {
+        *value = (*value - threshold).max(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn projections_are_the_nearest_points(
+            given in prop::collection::vec(-3.0f64..3.0, 1..9), size in 0usize..16, total in 0.0f64..2.0,
+        ) {
+            // Sizes up to 1e15: rounding must not keep the search from ending.
+            let scale = 10f64.powi(size as i32);
+            let given: Vec<f64> = given.iter().map(|v| v * scale).collect();
+            let mut point = given.clone();
+            project(&mut point, total);
+            prop_assert!(point.iter().all(|p| *p >= 0.0));
+            let sum: f64 = point.iter().sum();
+            prop_assert!((sum - total).abs() <= 1e-14 * scale + 1e-14);
+            // Optimality: the same amount is taken off each element in play, and no element
+            // out of play exceeds that amount.
+            let taken: Vec<f64> = given.iter().zip(&point).map(|(g, p)| g - p).collect();
+            if total > 0.0 {
+                let most = taken.iter().cloned().fold(f64::NEG_INFINITY, f64::max);
+                for (t, p) in taken.iter().zip(&point) {
+                    if *p > 0.0 {
+                        prop_assert!(most - t <= 1e-14 * scale);
+                    }
+                }
+            }
+        }
+    }
+}
