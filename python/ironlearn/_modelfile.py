@@ -202,3 +202,9 @@ def unpack_values(name: str, description: Mapping[str, Any], tensors: Tensors) -
         return np.array(strings, dtype=object if description.get("object") else np.str_)
     except (KeyError, UnicodeDecodeError, TypeError) as error:
         raise ModelFileError(f"the model file holds no valid {name}: {error}") from error
+
+
+def check_floats(name: str, tensor: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Refuse a tensor of another shape or type, or one with NaN or infinity."""
+    if tensor.dtype != np.float64 or tensor.shape != shape or not np.isfinite(tensor).all():
+        raise ModelFileError(f"{name} is not an array of finite float64 numbers of shape {shape}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -58,6 +59,34 @@ class Stream:
         for i in range(len(items) - 1, 0, -1):
             j = self.below(i + 1)
             items[i], items[j] = items[j], items[i]
+
+
+def words(seed: int, task: int, count: int) -> NDArray[np.uint64]:
+    """Return the first `count` outputs of a stream at once.
+
+    Examples
+    --------
+    >>> words(42, 7, 1).tolist()
+    [483231565967908813]
+    """
+    # Products of arrays wrap around, as those of the stream do.
+    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+    z += np.uint64(Stream(seed, task)._key)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def below(words: NDArray[np.uint64], n: int) -> NDArray[np.uint64]:
+    """Return the integers in ``range(n)`` that `Stream.below` makes of `words`; n < 2**32."""
+    size, half = np.uint64(n), np.uint64(32)
+    low = (words & np.uint64(0xFFFFFFFF)) * size >> half
+    return ((words >> half) * size + low) >> half
+
+
+def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return the numbers in [0, 1) that `Stream.next_f64` makes of `words`."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def seed_from(random_state: int | np.random.RandomState | None) -> int:

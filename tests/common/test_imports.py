@@ -20,6 +20,7 @@ ROWS = {
     "_parameters": 0,
     "_modelfile": 0,
     "_table": 1,
+    "_categories": 0,
     "base": 1,
     "naive_bayes": 2,
     "tree": 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ironlearn._random import Stream, mix, seed_from
+from ironlearn._random import Stream, below, mix, seed_from, unit, words
 
 
 def test_known_values() -> None:
@@ -39,3 +39,14 @@ def test_seeds(state: object) -> None:
     assert 0 <= seed < 2**64
     if state == 3:
         assert seed == 3
+
+
+@pytest.mark.parametrize("n", [1, 7, 1000, (1 << 32) - 1])
+def test_many_numbers_at_once_are_the_stream_s(n: int) -> None:
+    many = words(2**64 - 3, 12345, 500)
+    stream = Stream(2**64 - 3, 12345)
+    assert many.tolist() == [stream.next_u64() for _ in range(500)]
+    stream = Stream(2**64 - 3, 12345)
+    assert below(many, n).tolist() == [stream.below(n) for _ in range(500)]
+    stream = Stream(2**64 - 3, 12345)
+    assert unit(many).tolist() == [stream.next_f64() for _ in range(500)]

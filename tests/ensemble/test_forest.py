@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.ensemble import RandomForestClassifier as Theirs
 from sklearn.metrics import balanced_accuracy_score
@@ -15,6 +17,8 @@ from sklearn.model_selection import train_test_split
 
 import ironlearn
 from ironlearn.ensemble import RandomForestClassifier
+from ironlearn.exceptions import InvalidParameterError
+from ironlearn.tree import DecisionTreeClassifier, export_text
 
 X, Y = load_digits(return_X_y=True)
 
@@ -108,12 +112,158 @@ def test_trees_can_be_taken_out() -> None:
     assert model.feature_importances_.argmax() in (2, 3)
 
 
-def test_max_samples_larger_than_the_data() -> None:
-    with pytest.raises(ValueError, match=r"`max_samples` must be <= n_samples=1797"):
-        RandomForestClassifier(max_samples=5000).fit(X, Y)
-
-
 def test_a_forest_that_no_memory_holds_is_refused() -> None:
-    for wrong in ({"n_estimators": 10**12}, {"n_estimators": 2**70}, {"max_samples": 10**15}):
+    for wrong in (
+        {"n_estimators": 10**12},
+        {"n_estimators": 2**70},
+        {"max_samples": 10**15},
+        {"max_samples": 1e300},
+    ):
         with pytest.raises(ValueError, match="n_estimators|max_samples"):
             RandomForestClassifier(**wrong).fit(X, Y)
+
+
+def test_rows_that_the_trees_drew() -> None:
+    weights = np.random.RandomState(0).rand(len(X)) * (Y != 3)
+    for settings, given in [
+        ({}, None),
+        ({"max_samples": 100}, None),
+        ({"max_samples": 5000}, None),
+        ({"max_samples": 0.5}, weights),
+        ({"class_weight": "balanced"}, weights),
+    ]:
+        model = RandomForestClassifier(3, random_state=5, max_depth=2, **settings)
+        model.fit(X, Y, given)
+        samples = model.estimators_samples_
+        # The native code drew the same rows.
+        for tree, rows in zip(model.estimators_, samples, strict=True):
+            assert tree.tree_.n_node_samples[0] == len(np.unique(rows))
+            assert tree.tree_.weighted_n_node_samples[0] == len(rows)
+            shares = np.bincount(Y[rows], minlength=10) / len(rows)
+            np.testing.assert_allclose(tree.tree_.value[0, 0], shares)
+            assert given is None or 3 not in Y[rows]
+        for other in (pickle.loads(pickle.dumps(model)),):
+            np.testing.assert_array_equal(other.estimators_samples_[2], samples[2])
+    assert len(RandomForestClassifier(1, max_samples=0.5).fit(X, Y).estimators_samples_[0]) == 898
+    everything = RandomForestClassifier(1, bootstrap=False).fit(X, Y).estimators_samples_[0]
+    np.testing.assert_array_equal(everything, np.arange(len(X)))
+    with pytest.warns(UserWarning, match="draws only 1 rows"):
+        RandomForestClassifier(1, max_samples=1e-6).fit(X, Y)
+    for bad in (0, -0.5, True, "half"):
+        with pytest.raises(InvalidParameterError, match="max_samples"):
+            RandomForestClassifier(max_samples=bad).fit(X, Y)
+
+
+def test_out_of_bag_votes_are_those_of_the_trees_that_did_not_see_a_row() -> None:
+    model = RandomForestClassifier(20, oob_score=True, random_state=1, ccp_alpha=0.002).fit(X, Y)
+    votes = np.zeros((len(X), 10))
+    for tree, rows in zip(model.estimators_, model.estimators_samples_, strict=True):
+        unseen = np.setdiff1d(np.arange(len(X)), rows)
+        votes[unseen] += tree.predict_proba(X[unseen])
+    total = votes.sum(axis=1, keepdims=True)
+    expected = votes / np.where(total > 0, total, 1)
+    np.testing.assert_allclose(model.oob_decision_function_, expected, atol=1e-12)
+    assert model.oob_score_ == (expected.argmax(axis=1) == Y).mean()
+
+
+@pytest.mark.filterwarnings("ignore:Some inputs do not have OOB scores")
+def test_out_of_bag_score_of_a_warm_start(tmp_path: Path) -> None:
+    whole = RandomForestClassifier(12, oob_score=True, random_state=4).fit(X, Y)
+    for first in (True, False):
+        grown = RandomForestClassifier(5, oob_score=first, random_state=4, warm_start=True)
+        grown.fit(X, Y).set_params(n_estimators=12, oob_score=True).fit(X, Y)
+        np.testing.assert_allclose(grown.oob_decision_function_, whole.oob_decision_function_)
+    # Asked for only afterwards, it is found without new trees.
+    late = RandomForestClassifier(12, random_state=4, warm_start=True).fit(X, Y)
+    with pytest.warns(UserWarning, match="does not fit new trees"):
+        late.set_params(oob_score=True).fit(X, Y)
+    np.testing.assert_allclose(late.oob_decision_function_, whole.oob_decision_function_)
+    # A fit without it leaves nothing of an older one.
+    late.set_params(oob_score=False, warm_start=False).fit(X[:500], Y[:500])
+    assert not hasattr(late, "oob_score_")
+    late.save(tmp_path / "m")
+    assert not hasattr(ironlearn.load(tmp_path / "m"), "oob_decision_function_")
+    whole.save(tmp_path / "m")
+    loaded = ironlearn.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.oob_decision_function_, whole.oob_decision_function_)
+    assert loaded.oob_score_ == whole.oob_score_
+
+
+def test_class_weights_are_scikit_learn_s() -> None:
+    rng = np.random.RandomState(0)
+    X = rng.randn(400, 3).astype(np.float32)
+    y = (X[:, 0] + 0.3 * rng.randn(400) > 0.8).astype(int)
+    weights = rng.rand(400)
+    for class_weight in ("balanced", "balanced_subsample", {0: 1.0, 1: 4.0}):
+        settings: dict[str, Any] = {
+            "class_weight": class_weight,
+            "bootstrap": False,
+            "max_features": None,
+            "max_depth": 3,
+            "min_weight_fraction_leaf": 0.1,
+            "random_state": 0,
+        }
+        ours = RandomForestClassifier(1, **settings).fit(X, y, weights)
+        theirs = Theirs(1, **settings).fit(X, y, weights)
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
+    with pytest.warns(UserWarning, match="class_weight='balanced' with warm_start=True"):
+        RandomForestClassifier(1, class_weight="balanced", warm_start=True).fit(X, y)
+
+
+def test_smallest_weight_of_a_leaf_is_a_share_of_the_draws() -> None:
+    weights = np.full(len(X), 1000.0)
+    settings: dict[str, Any] = {"min_weight_fraction_leaf": 0.05, "max_samples": 300}
+    model = RandomForestClassifier(5, random_state=0, **settings).fit(X, Y, weights)
+    for tree in model.estimators_:
+        leaves = tree.tree_.children_left < 0
+        assert tree.tree_.weighted_n_node_samples[leaves].min() >= 15
+        assert leaves.sum() > 4
+
+
+@pytest.mark.parametrize(("verbose", "lines"), [(0, 0), (1, 24), (True, 24), (2, 24)])
+def test_progress(verbose: int, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = RandomForestClassifier(24, random_state=0, max_depth=3).fit(X, Y)
+    loud = RandomForestClassifier(24, random_state=0, max_depth=3, verbose=verbose).fit(X, Y)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == lines
+    assert not said or said[-1].startswith("24 of 24 trees in ")
+    np.testing.assert_array_equal(loud.predict_proba(X), quiet.predict_proba(X))
+
+
+def test_constraints_and_categories_in_a_forest(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    numbers = rng.randn(500)
+    colours = rng.choice(["red", "green", "blue"], 500)
+    y = np.where((colours == "red") ^ (numbers > 0.5), "yes", "no")
+    frame = pd.DataFrame({"colour": pd.Categorical(colours), "number": numbers})
+    model = RandomForestClassifier(
+        10, categorical_features="from_dtype", max_features=None, random_state=0
+    ).fit(frame, y)
+    assert model.score(frame, y) > 0.99
+    assert model.feature_names_in_.tolist() == ["colour", "number"]
+    # Not the code of a category, but its name decides.
+    turned = frame.assign(colour=pd.Categorical(colours, categories=["red", "blue", "green"]))
+    np.testing.assert_array_equal(model.predict(turned), model.predict(frame))
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(
+        ironlearn.load(tmp_path / "m").predict_proba(frame), model.predict_proba(frame)
+    )
+    rising = RandomForestClassifier(10, monotonic_cst=[1, 0], random_state=0)
+    two = np.c_[numbers, rng.randn(500)]
+    rising.fit(two, numbers + rng.randn(500) > 0)
+    grid = np.c_[np.linspace(-3, 3, 200), np.zeros(200)]
+    assert np.diff(rising.predict_proba(grid)[:, 1]).min() >= -1e-12
+
+
+def test_trees_of_a_forest_are_estimators() -> None:
+    X, y = load_iris(return_X_y=True)
+    model = RandomForestClassifier(4, max_depth=3, class_weight="balanced", random_state=0)
+    model.fit(X, y)
+    tree = model[1]
+    assert isinstance(tree, DecisionTreeClassifier)
+    assert isinstance(clone(tree).fit(X, y), DecisionTreeClassifier)
+    assert model.estimator_.get_params()["max_depth"] == 3
+    assert tree.get_depth() <= 3
+    assert "feature_2" in export_text(tree) or "feature_3" in export_text(tree)
+    with pytest.raises(AttributeError):
+        _ = RandomForestClassifier().estimators_

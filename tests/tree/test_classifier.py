@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_cl
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier as Theirs
 
+import ironlearn
 from ironlearn.tree import DecisionTreeClassifier
 
 
@@ -171,17 +173,62 @@ def test_categorical_features() -> None:
 
 
 def test_categories_survive_pickle_and_file(tmp_path: Path) -> None:
-    import pickle
-
-    import ironlearn
-
     frame, y = _table()
     model = DecisionTreeClassifier(categorical_features=["colour"], random_state=0).fit(frame, y)
     model.save(tmp_path / "m")
     for other in (ironlearn.load(tmp_path / "m"), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.predict(frame), model.predict(frame))
-    with pytest.raises(ironlearn.exceptions.ModelFileError, match="ironlearn.load"):
-        ironlearn.serving.load(tmp_path / "m")
+    served = ironlearn.serving.load(tmp_path / "m")
+    np.testing.assert_array_equal(served.predict(frame), model.predict(frame))
+    np.testing.assert_array_equal(served.predict(frame.to_numpy()), model.predict(frame))
+    with pytest.raises(ValueError, match=r"shape \(n_samples, 2\), got \(400, 1\)"):
+        served.predict(frame[["colour"]])
+
+
+def test_categories_of_every_kind_of_table(tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars")
+    frame, y = _table()
+    colour, number = frame["colour"].to_list(), frame["number"].to_numpy()
+    counts = pd.array([None if v > 2 else round(v * 3) for v in number], dtype="Int64")
+    codes = np.unique(colour, return_inverse=True)[1] * 10
+    tables = [
+        pl.DataFrame({"colour": pl.Series(colour, dtype=pl.Categorical), "number": number}),
+        pl.DataFrame(
+            {"colour": pl.Series(colour, dtype=pl.Enum(sorted(set(colour)))), "n": number}
+        ),
+        pd.DataFrame({"colour": pd.Categorical(colour), "number": counts}),
+        pd.DataFrame({"colour": pd.Categorical(codes), "number": number}),
+    ]
+    expected = DecisionTreeClassifier(categorical_features=["colour"], random_state=0)
+    expected.fit(frame, y)
+    for table in tables:
+        model = DecisionTreeClassifier(categorical_features="from_dtype", random_state=0)
+        model.fit(table, y)
+        assert model.feature_names_in_[0] == "colour"
+        assert model._categories.mask.tolist() == [True, False]
+        if table is not tables[2]:
+            np.testing.assert_array_equal(model.predict(table), expected.predict(frame))
+        model.save(tmp_path / "m")
+        for other in (ironlearn.load(tmp_path / "m"), ironlearn.serving.load(tmp_path / "m")):
+            np.testing.assert_array_equal(other.predict(table), model.predict(table))
+
+
+def test_a_category_is_not_taken_for_a_shorter_one() -> None:
+    X = np.array([["red"], ["blue"]] * 20)
+    model = DecisionTreeClassifier(categorical_features=[0]).fit(X, [0, 1] * 20)
+    assert model.predict(np.array([["red"], ["blue"]])).tolist() == [0, 1]
+    known = model._categories
+    assert np.isnan(known.encode(np.array([["reddish"], ["re"]]))).all()
+    assert np.isnan(known.encode(np.array([[1], [2]]))).all()
+    assert known.encode(np.array([["red"], [None]], dtype=object))[0, 0] == 1
+
+
+def test_columns_that_are_neither_numbers_nor_categories_are_named() -> None:
+    frame, y = _table()
+    for column in (pd.date_range("2020", periods=len(y)), ["x"] * len(y), [1j] * len(y)):
+        bad = frame.assign(number=column)
+        with pytest.raises(ValueError, match="the column 'number' holds values that are no num"):
+            DecisionTreeClassifier(categorical_features=["colour"]).fit(bad, y)
 
 
 def test_pruning_path_equals_scikit_learn() -> None:

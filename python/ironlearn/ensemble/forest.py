@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from ironlearn import _core, _modelfile
@@ -19,12 +21,13 @@ from ironlearn._parameters import (
     MAPPING,
     NONE,
     VERBOSE,
-    fraction,
     integer,
     options,
     real,
 )
 from ironlearn._random import seed_from
+from ironlearn.ensemble import _bootstrap
+from ironlearn.exceptions import ModelFileError
 from ironlearn.tree import DecisionTreeClassifier, _pruning, _settings
 from ironlearn.tree._base import TreeClassifier
 
@@ -63,7 +66,7 @@ class RandomForestClassifier(TreeClassifier):
     random_state : int, RandomState instance or None, default=None
         Key of all random numbers; tree i depends on it and on i alone.
     verbose : int, default=0
-        Kept for scikit-learn's callers.
+        Print how many trees are grown: about twenty lines for 1, one a tree for more.
     warm_start : bool, default=False
         Keep the fitted trees and grow only further ones.
     class_weight : dict, "balanced", "balanced_subsample" or None, default=None
@@ -71,7 +74,8 @@ class RandomForestClassifier(TreeClassifier):
     ccp_alpha : float, default=0.0
         Strength of minimal cost-complexity pruning of each tree.
     max_samples : int or float, default=None
-        Rows drawn for each tree; ``None`` draws as many as there are.
+        Rows drawn for each tree; ``None`` draws as many as there are, a float that share of
+        the total weight.
     monotonic_cst : array-like of int of shape (n_features,), default=None
         1, -1 or 0 for each feature; two classes only.
     voting : {"soft", "hard"}, default="soft"
@@ -87,8 +91,13 @@ class RandomForestClassifier(TreeClassifier):
         The class labels.
     n_classes_, n_outputs_ : int
         Number of classes and of targets (1).
+    estimator_ : DecisionTreeClassifier
+        An unfitted tree, as those of the forest were made.
     estimators_ : list of DecisionTreeClassifier
         The trees; they predict class codes, as scikit-learn's do.
+    estimators_samples_ : list of ndarray
+        The rows that each tree drew, repeated as often as they were drawn. Made anew at each
+        access.
     feature_importances_ : ndarray of shape (n_features,)
         Mean normalised decrease of impurity by each feature.
     oob_score_ : float
@@ -118,13 +127,16 @@ class RandomForestClassifier(TreeClassifier):
         "verbose": (VERBOSE,),
         "warm_start": (BOOLEAN,),
         "class_weight": (MAPPING, options("balanced", "balanced_subsample"), NONE),
-        "max_samples": (integer(1), fraction(), real(1.0, 1.0), NONE),
+        "max_samples": (integer(1), real(0.0, closed="neither"), NONE),
         "voting": (options("soft", "hard"),),
     }
 
     oob_score_: float
     oob_decision_function_: NDArray[np.float64]
-    _oob_votes: NDArray[np.float64]
+    _n_samples: int
+    #: Rows that each tree drew, 0 without bootstrap, and their weights.
+    _n_draws: int
+    _draw_weights: NDArray[np.float64] | None
 
     def __init__(
         self,
@@ -198,53 +210,124 @@ class RandomForestClassifier(TreeClassifier):
             raise ValueError(f"`{name}` is only available if bootstrap=True, got bootstrap=False.")
         kept = self._kept_model()
         before = self.classes_ if kept is not None else None
+        first = 0 if kept is None else kept.n_trees
         X = self._fit_input(X, reset=kept is None)
-        subsample = self.class_weight == "balanced_subsample"
-        codes, weights, total = self._fit_targets(
-            X, y, sample_weight, None if subsample else self.class_weight
-        )
+        codes, weights, total = self._fit_targets(X, y, sample_weight, None)
         if before is not None and not np.array_equal(before, self.classes_):
             raise ValueError(
                 f"warm_start=True: y has the classes {self.classes_}, the fitted forest {before}."
             )
+        weights = self._class_weighted(y, codes, weights)
+        if first < self.n_estimators or self._n_samples != len(X):
+            for name in ("oob_score_", "oob_decision_function_"):
+                self.__dict__.pop(name, None)
+        self._n_samples = len(X)
+        self._n_draws = 0
+        self._draw_weights = weights if self.bootstrap else None
+        if weights is not None:
+            total = float(weights.sum())
+        if self.bootstrap:
+            self._n_draws = _bootstrap.n_draws(self.max_samples, len(X), weights)
+            # A tree's rows weigh as often as they were drawn.
+            total = float(self._n_draws)
         settings = _settings.resolve(self, X.shape[0], X.shape[1], len(self.classes_), total)
         if kept is None:
             self._seed = seed_from(self.random_state)
-        first = 0 if kept is None else kept.n_trees
-        if kept is not None and first == self.n_estimators:
+        votes = None
+        if first == self.n_estimators:
             warnings.warn(
                 "Warm-start fitting without increasing n_estimators does not fit new trees.",
                 stacklevel=2,
             )
-            return self
-        model, votes = _core.forest_fit(
-            X,
-            codes,
-            weights,
-            n_classes=len(self.classes_),
-            splitter="best",
-            categorical=self._mask,
-            seed=self._seed,
-            n_trees=self.n_estimators - first,
-            first_tree=first,
-            bootstrap=bool(self.bootstrap),
-            n_draws=self._draws(len(X)),
-            balanced_subsample=subsample,
-            oob=bool(self.oob_score),
-            n_threads=self._n_threads(),
-            **settings,
-        )
-        if self.ccp_alpha > 0:
-            alpha = float(self.ccp_alpha)
-            model = _core.ForestModel.concat(
-                [_pruning.prune(model.tree(i), alpha) for i in range(model.n_trees)]
-            )
-        if votes is not None:
-            self._set_oob(votes, np.asarray(y).ravel(), warm=kept is not None)
-        if kept is not None:
-            model = _core.ForestModel.concat([kept, model])
-        self._set_model(model)
+        else:
+            model, votes = self._grow(X, codes, weights, first, settings)
+            if kept is not None:
+                model = _core.ForestModel.concat([kept, model])
+            self._set_model(model)
+        if self.oob_score and (votes is not None or not hasattr(self, "oob_score_")):
+            if first > 0:
+                kept_votes = self._votes(self._model, X, range(first))
+                votes = kept_votes if votes is None else kept_votes + votes
+            assert votes is not None
+            self._set_oob(votes, np.asarray(y).ravel())
         return self
+
+    def _grow(
+        self,
+        X: NDArray[np.float32],
+        codes: NDArray[np.uint32],
+        weights: NDArray[np.float64] | None,
+        first: int,
+        settings: dict[str, Any],
+    ) -> tuple[_core.ForestModel, NDArray[np.float64] | None]:
+        """Grow the trees from number `first` on, and let them vote out of the bag."""
+        wanted = self.n_estimators - first
+        step = wanted
+        if self.verbose:
+            step = 1 if self.verbose > 1 else max(1, wanted // 20)
+        models: list[_core.ForestModel] = []
+        votes: NDArray[np.float64] | None = None
+        start = time.perf_counter()
+        # A forest grown in steps is the forest grown at once: each tree has its own number.
+        for done in range(0, wanted, step):
+            count = min(step, wanted - done)
+            model, part = _core.forest_fit(
+                X,
+                codes,
+                weights,
+                n_classes=len(self.classes_),
+                splitter="best",
+                categorical=self._mask,
+                seed=self._seed,
+                n_trees=count,
+                first_tree=first + done,
+                bootstrap=bool(self.bootstrap),
+                n_draws=self._n_draws,
+                balanced_subsample=bool(
+                    self.class_weight == "balanced_subsample" and self.bootstrap
+                ),
+                oob=bool(self.oob_score),
+                n_threads=self._n_threads(),
+                **settings,
+            )
+            models.append(model)
+            votes = part if votes is None or part is None else votes + part
+            if self.verbose:
+                seconds = time.perf_counter() - start
+                print(f"{done + count} of {wanted} trees in {seconds:.1f} s", flush=True)
+        model = models[0] if len(models) == 1 else _core.ForestModel.concat(models)
+        if self.ccp_alpha == 0:
+            return model, votes
+        alpha = float(self.ccp_alpha)
+        pruned = [_pruning.prune(model.tree(i), alpha) for i in range(model.n_trees)]
+        model = _core.ForestModel.concat(pruned)
+        # The pruned trees vote, not the full ones.
+        numbers = range(first, self.n_estimators)
+        return model, None if votes is None else self._votes(model, X, numbers)
+
+    def _class_weighted(
+        self, y: Any, codes: NDArray[np.uint32], weights: NDArray[np.float64] | None
+    ) -> NDArray[np.float64] | None:
+        """Return the rows' weights times those of their classes."""
+        if self.class_weight is None:
+            return weights
+        if isinstance(self.class_weight, str):
+            if self.warm_start:
+                warnings.warn(
+                    f"class_weight={self.class_weight!r} with warm_start=True weighs the classes "
+                    "of each fit anew: pass a dict of weights of all the data's classes instead.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+            if self.class_weight == "balanced_subsample" and self.bootstrap:
+                return weights
+            sums = np.bincount(codes, weights, len(self.classes_))
+            # A class whose rows all weigh nothing has no weight to balance.
+            scale = sums.sum() / (len(sums) * np.where(sums > 0, sums, 1.0))
+            expanded = scale[codes]
+        else:
+            expanded = compute_sample_weight(self.class_weight, np.asarray(y).ravel())
+        return expanded if weights is None else weights * expanded
 
     def _kept_model(self) -> _core.ForestModel | None:
         if not self.warm_start or not hasattr(self, "_model"):
@@ -256,20 +339,13 @@ class RandomForestClassifier(TreeClassifier):
             )
         return self._model
 
-    def _draws(self, rows: int) -> int:
-        wanted = self.max_samples
-        if wanted is None:
-            return rows
-        if isinstance(wanted, int | np.integer):
-            if wanted > rows:
-                raise ValueError(f"`max_samples` must be <= n_samples={rows} but got {wanted}")
-            return int(wanted)
-        return max(round(rows * wanted), 1)
+    def _votes(
+        self, model: _core.ForestModel, X: NDArray[np.float32], numbers: range
+    ) -> NDArray[np.float64]:
+        drawn = (self._drawn(number) for number in numbers)
+        return _bootstrap.out_of_bag_votes(model, X, drawn, self._n_threads())
 
-    def _set_oob(self, votes: NDArray[np.float64], y: NDArray[Any], *, warm: bool) -> None:
-        if warm and hasattr(self, "_oob_votes") and self._oob_votes.shape == votes.shape:
-            votes = votes + self._oob_votes
-        self._oob_votes = votes
+    def _set_oob(self, votes: NDArray[np.float64], y: NDArray[Any]) -> None:
         total = votes.sum(axis=1)
         if (total == 0).any():
             warnings.warn(
@@ -282,6 +358,19 @@ class RandomForestClassifier(TreeClassifier):
         predicted = self.classes_[self.oob_decision_function_.argmax(axis=1)]
         score = self.oob_score if callable(self.oob_score) else accuracy_score
         self.oob_score_ = float(score(y, predicted))
+
+    def _drawn(self, tree: int) -> NDArray[np.int32]:
+        if self._n_draws == 0:
+            return np.arange(self._n_samples, dtype=np.int32)
+        return _bootstrap.drawn_rows(
+            self._seed, tree, self._n_samples, self._n_draws, self._draw_weights
+        )
+
+    @property
+    def estimators_samples_(self) -> list[NDArray[np.int32]]:
+        """The rows that each tree drew, made anew at each access."""
+        check_is_fitted(self)
+        return [self._drawn(tree) for tree in range(self._model.n_trees)]
 
     def _set_model(self, model: _core.ForestModel) -> None:
         super()._set_model(model)
@@ -301,12 +390,18 @@ class RandomForestClassifier(TreeClassifier):
             self._trees = [self._tree(i) for i in range(self._model.n_trees)]
         return self._trees
 
-    def _tree(self, index: int) -> DecisionTreeClassifier:
+    @property
+    def estimator_(self) -> DecisionTreeClassifier:
+        """An unfitted tree, as those of the forest were made."""
+        check_is_fitted(self)
         shared = DecisionTreeClassifier._get_param_names()
         parameters = {k: v for k, v in self.get_params(deep=False).items() if k in shared}
-        if parameters["class_weight"] == "balanced_subsample":
-            parameters["class_weight"] = "balanced"
-        tree = DecisionTreeClassifier(**parameters)
+        # Class weights are in the rows' weights already.
+        parameters["class_weight"] = None
+        return DecisionTreeClassifier(**parameters)
+
+    def _tree(self, index: int) -> DecisionTreeClassifier:
+        tree = self.estimator_
         tree.n_features_in_ = self.n_features_in_
         tree.classes_ = np.arange(self.n_classes_, dtype=np.float64)
         tree.max_features_ = _settings.drawn_features(self.max_features, self.n_features_in_)
@@ -376,16 +471,32 @@ class RandomForestClassifier(TreeClassifier):
         attributes, tensors = super()._model_state()
         # As text: JSON numbers hold 53 bits in some readers, a seed has 64.
         attributes["seed"] = str(self._seed)
-        if hasattr(self, "_oob_votes"):
+        attributes["n_samples"] = self._n_samples
+        attributes["n_draws"] = self._n_draws
+        if self._draw_weights is not None:
+            tensors["draw_weights"] = self._draw_weights
+        if hasattr(self, "oob_score_"):
             attributes["oob_score_"] = self.oob_score_
-            tensors["oob_votes"] = self._oob_votes
             tensors["oob_decision_function"] = self.oob_decision_function_
         return attributes, tensors
 
     def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
         super()._restore_model(attributes, tensors)
-        self._seed = int(attributes["seed"])
-        if "oob_votes" in tensors:
+        seed, rows, draws = (attributes[k] for k in ("seed", "n_samples", "n_draws"))
+        if not (isinstance(seed, str) and seed.isdecimal() and int(seed) < 1 << 64):
+            raise ModelFileError(f"the model file's seed is {seed!r}, not a 64-bit integer.")
+        for name, value, low in (("n_samples", rows, 1), ("n_draws", draws, 0)):
+            if type(value) is not int or not low <= value < 1 << 32:
+                raise ModelFileError(f"the model file's {name} is {value!r}.")
+        self._seed, self._n_samples, self._n_draws = int(seed), rows, draws
+        self._draw_weights = tensors.get("draw_weights")
+        if self._draw_weights is not None:
+            _modelfile.check_floats("draw_weights", self._draw_weights, (rows,))
+            if not self._draw_weights.any() or self._draw_weights.min() < 0:
+                raise ModelFileError("the model file's draw_weights are negative or all zero.")
+        if "oob_score_" in attributes:
             self.oob_score_ = float(attributes["oob_score_"])
-            self._oob_votes = tensors["oob_votes"]
             self.oob_decision_function_ = tensors["oob_decision_function"]
+            _modelfile.check_floats(
+                "oob_decision_function", self.oob_decision_function_, (rows, self.n_classes_)
+            )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn import _core, _modelfile
-from ironlearn.exceptions import ModelFileError
+from ironlearn._categories import Categories, is_frame
 from ironlearn.serving.predictor import Predictor
 
 _FOREST_ARRAYS = (
@@ -28,21 +28,30 @@ _FOREST_ARRAYS = (
 
 
 class ForestPredictor(Predictor):
-    """Predicts with a tree or a forest; NaN is a missing value."""
+    """Predicts with a tree or a forest; NaN is a missing value.
+
+    X is an array of numbers, or a table as in training where some columns are categories.
+    """
 
     def __init__(self, contents: _modelfile.Contents) -> None:
         super().__init__(contents)
-        if contents.attributes.get("categories") is not None:
-            raise ModelFileError(
-                "a model with categorical_features needs the encoding of its estimator: load it "
-                "with ironlearn.load."
-            )
         t = contents.tensors
         arrays = {name: t[name] for name in _FOREST_ARRAYS}
         self._voting = str(contents.parameters.get("voting", "soft"))
+        described = contents.attributes.get("categories")
+        self._categories = (
+            None if described is None else Categories.unpack(described, self.n_features, t)
+        )
         self._model = _core.ForestModel.from_arrays(t["value"].shape[1], self.n_features, **arrays)
 
     def _input(self, X: Any) -> NDArray[Any]:
+        if self._categories is not None:
+            cells = X if is_frame(X) else np.asarray(X)
+            if len(cells.shape) != 2 or cells.shape[1] != self.n_features:
+                raise ValueError(
+                    f"X must have shape (n_samples, {self.n_features}), got {cells.shape}."
+                )
+            return self._categories.encode(cells)
         # Values beyond float32 become infinite here and are refused by native code.
         with np.errstate(over="ignore"):
             return super()._input(X).astype(np.float32, copy=False)

@@ -17,8 +17,8 @@ from sklearn.utils.validation import (
 )
 
 from ironlearn import _core, _modelfile
+from ironlearn._categories import Categories, is_frame
 from ironlearn.base import Classifier, check_weights
-from ironlearn.tree._categories import Categories
 
 _DOUBLE = np.dtype(np.float64)
 
@@ -47,7 +47,7 @@ class TreeClassifier(Classifier):
         if self.categorical_features is not None:
             if sp.issparse(X):
                 raise ValueError("categorical_features needs dense X, got a sparse matrix.")
-            if not hasattr(X, "iloc"):
+            if not is_frame(X):
                 X = check_array(X, dtype=None, ensure_all_finite=False)
             validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
+from sklearn.utils.metadata_routing import UNUSED
 
 from ironlearn import _core
 from ironlearn._parameters import options
@@ -133,7 +134,12 @@ class DecisionTreeClassifier(TreeClassifier):
         self.max_bins = max_bins
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    # "check_input" is nothing that a pipeline would pass on.
+    __metadata_request__fit = {"check_input": UNUSED}
+    __metadata_request__predict = {"check_input": UNUSED}
+    __metadata_request__predict_proba = {"check_input": UNUSED}
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, check_input: bool = True) -> Self:
         """Grow the tree.
 
         Parameters
@@ -144,6 +150,8 @@ class DecisionTreeClassifier(TreeClassifier):
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows.
+        check_input : bool, default=True
+            Kept for scikit-learn's callers; input is always checked.
 
         Returns
         -------

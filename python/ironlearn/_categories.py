@@ -13,16 +13,30 @@ from ironlearn import _modelfile
 _MOST = 1 << 16
 
 
+def is_frame(X: Any) -> bool:
+    """Tell whether X is a data frame of pandas or Polars."""
+    return hasattr(X, "iloc") or hasattr(X, "get_columns")
+
+
 def column(X: Any, index: int) -> NDArray[Any]:
-    """Return one column of a data frame or an array."""
-    if hasattr(X, "iloc"):
-        series = X.iloc[:, index]
-        if isinstance(getattr(series.dtype, "categories", None), object) and hasattr(
-            series.dtype, "categories"
-        ):
-            series = series.astype(object)
+    """Return one column of a data frame or an array, missing values as NaN or ``None``."""
+    if hasattr(X, "get_columns"):
+        series = X.get_columns()[index]
+        if series.dtype.is_numeric() or str(series.dtype) == "Boolean":
+            # Nulls make an integer column a floating-point one.
+            return np.asarray(series.to_numpy())
+        return np.array(series.to_list(), dtype=object)
+    if not hasattr(X, "iloc"):
+        return np.asarray(X)[:, index]
+    series = X.iloc[:, index]
+    if isinstance(series.dtype, np.dtype):
         return np.asarray(series)
-    return np.asarray(X)[:, index]
+    # Categories, strings, and numbers of pandas' own types.
+    return np.asarray(series.to_numpy(dtype=object, na_value=None))
+
+
+def _dtype_is_categorical(dtype: Any) -> bool:
+    return hasattr(dtype, "categories") or str(dtype).startswith(("Categorical", "Enum"))
 
 
 def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -31,6 +45,31 @@ def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype.kind != "O":
         return np.zeros(len(values), dtype=bool)
     return np.array([v is None or v != v for v in values], dtype=bool)
+
+
+def _numbers(cells: NDArray[Any], name: Any) -> NDArray[np.float32]:
+    """Return a column that is not categorical as float32."""
+    if cells.dtype.kind in "biuf":
+        return cells.astype(np.float32)
+    try:
+        if cells.dtype.kind != "O":
+            raise ValueError(f"its type is {cells.dtype}")
+        return np.array([np.nan if v is None else float(v) for v in cells], dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the column {name} holds values that are no numbers: name it in "
+            f"categorical_features or encode it ({error})."
+        ) from error
+
+
+def _codes(known: NDArray[Any], cells: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the index of each cell among the sorted `known`, NaN where it is not there."""
+    numeric = known.dtype.kind in "biuf" and cells.dtype.kind in "biuf"
+    if len(known) and (numeric or known.dtype.kind == cells.dtype.kind == "U"):
+        place = np.searchsorted(known, cells).clip(max=len(known) - 1)
+        return np.where(known[place] == cells, place, np.nan).astype(np.float32)
+    index = {value: float(i) for i, value in enumerate(known.tolist())}
+    return np.array([index.get(cell, np.nan) for cell in cells.tolist()], dtype=np.float32)
 
 
 class Categories:
@@ -51,14 +90,14 @@ class Categories:
     @classmethod
     def learn(cls, X: Any, chosen: Any, names: NDArray[Any] | None) -> Categories:
         """Find the categories of the `chosen` columns of X."""
-        frame = hasattr(X, "iloc")
+        frame = is_frame(X)
         features = X.shape[1] if hasattr(X, "shape") else np.asarray(X, dtype=object).shape[1]
         if isinstance(chosen, str):
             if not frame:
                 raise ValueError(
                     f"categorical_features='from_dtype' needs a data frame, got {type(X).__name__}."
                 )
-            indices = [j for j, d in enumerate(X.dtypes) if hasattr(d, "categories")]
+            indices = [j for j, d in enumerate(X.dtypes) if _dtype_is_categorical(d)]
         else:
             indices = _indices(np.asarray(chosen), features, names)
         values = {}
@@ -76,7 +115,9 @@ class Categories:
                     f"the categorical column {j} has {len(found)} categories; at most {_MOST} "
                     "are accepted."
                 )
-            values[j] = found
+            # Numbers in a column of objects are numbers: a model file can hold them.
+            numbers = found.dtype.kind == "O" and np.array(found.tolist()).dtype.kind in "biuf"
+            values[j] = np.array(found.tolist()) if numbers and len(found) else found
         return cls(values, features)
 
     def encode(self, X: Any) -> NDArray[np.float32]:
@@ -85,24 +126,19 @@ class Categories:
         A missing or unseen category becomes NaN: the tree treats it as a missing value.
         """
         rows = X.shape[0] if hasattr(X, "shape") else len(X)
-        if not hasattr(X, "iloc"):
+        names = getattr(X, "columns", range(self.features))
+        if not is_frame(X):
             X = np.asarray(X)
         out = np.empty((rows, self.features), dtype=np.float32)
         for j in range(self.features):
             cells = column(X, j)
             known = self.values.get(j)
             if known is None:
-                out[:, j] = cells.astype(np.float32)
+                out[:, j] = _numbers(cells, repr(names[j]))
                 continue
             present = ~_missing(cells)
             codes = np.full(rows, np.nan, dtype=np.float32)
-            wanted = cells[present]
-            if len(known) and len(wanted):
-                if known.dtype.kind != "O" or wanted.dtype.kind == "O":
-                    wanted = wanted.astype(known.dtype) if known.dtype.kind in "US" else wanted
-                place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-                found = known[place] == wanted
-                codes[present] = np.where(found, place, np.nan)
+            codes[present] = _codes(known, cells[present])
             out[:, j] = codes
         return out
 
