@@ -35,6 +35,37 @@ class GaussianModel:
     def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
     def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
 
+_Counts = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
+
+def categorical_nb_counts(
+    x: NDArray[Any],
+    y: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_classes: int,
+    min_categories: NDArray[np.int64] | None,
+    n_threads: int,
+) -> _Counts:
+    """Class counts, numbers of categories, and counts of categories by feature and class.
+
+    The last array holds a matrix of (n_classes, n_categories) for each feature in turn.
+    """
+
+def categorical_nb_merge(a: _Counts, b: _Counts) -> _Counts:
+    """The counts of two disjoint sets of rows together."""
+
+class CategoricalModel:
+    """A fitted categorical naive Bayes classifier."""
+
+    @staticmethod
+    def from_arrays(
+        counts: _Counts, log_prior: NDArray[np.float64], alpha: float
+    ) -> CategoricalModel: ...
+    def arrays(self) -> tuple[_Counts, NDArray[np.float64], float]: ...
+    def log_prob(self) -> NDArray[np.float64]: ...
+    def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
+
 def tree_fit(
     x: NDArray[np.float32],
     y: NDArray[np.uint32],

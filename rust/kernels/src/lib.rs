@@ -4,6 +4,7 @@
 //! implementation that defines its answer and, where it pays, a vector version chosen at
 //! run time through [`tier::Tier`].
 
+pub mod codes;
 pub mod linear;
 pub mod moments;
 pub mod tier;

@@ -1,6 +1,7 @@
 //! Python bindings of ironlearn: conversions only, one file a subject.
 
 mod arrays;
+mod categorical_nb;
 mod errors;
 mod gate;
 mod gaussian_nb;
@@ -27,6 +28,8 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 mod _core {
     #[pymodule_export]
     use super::build_info;
+    #[pymodule_export]
+    use crate::categorical_nb::{CategoricalModel, categorical_nb_counts, categorical_nb_merge};
     #[pymodule_export]
     use crate::gate::_gate_probe;
     #[pymodule_export]

@@ -1,3 +1,4 @@
 //! Naive Bayes classifiers.
 
+pub mod categorical;
 pub mod gaussian;
