@@ -6,16 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ironlearn import _core, _modelfile
 from ironlearn._parameters import ARRAY_LIKE, N_JOBS, NONE, real
-from ironlearn.base import Classifier, check_weights, encode_classes
+from ironlearn.naive_bayes._base import NaiveBayes
 
 
-class GaussianNB(Classifier):
+class GaussianNB(NaiveBayes):
     r"""Naive Bayes with a normal distribution for each feature in each class.
 
     The joint log-probability of class :math:`c` and row :math:`x` is
@@ -134,21 +131,11 @@ class GaussianNB(Classifier):
         self, X: Any, y: Any, classes: Any, sample_weight: Any, *, first: bool, whole: bool
     ) -> Self:
         self._validate_parameters()
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target "
-                "y is None."
-            )
+        self._require_y(y)
         X = self._fit_input(X, reset=first)
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, X.shape[0])
-        if whole:
-            labels, codes = encode_classes(y)
-        else:
-            labels = self._partial_classes(classes, first)
-            codes = _codes_among(y, labels)
+        labels, codes, weights = self._check_targets(
+            X, y, classes, sample_weight, first=first, whole=whole
+        )
         k = len(labels)
         priors = self._checked_priors(k)
         new, largest = _core.gaussian_nb_moments(
@@ -178,18 +165,6 @@ class GaussianNB(Classifier):
         self.theta_, self.var_, _ = self._model.arrays()
         return self
 
-    def _partial_classes(self, classes: Any, first: bool) -> NDArray[Any]:
-        if first:
-            if classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            return np.unique(column_or_1d(classes))
-        if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
-                f"{self.classes_!r}"
-            )
-        return self.classes_
-
     def _checked_priors(self, k: int) -> NDArray[np.float64] | None:
         if self.priors is None:
             return None
@@ -203,25 +178,6 @@ class GaussianNB(Classifier):
         if (priors < 0).any():
             raise ValueError("Priors must be non-negative.")
         return priors
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likeliest class of each row of X (n_samples, n_features)."""
-        X = self._predict_input(X)
-        return self.classes_[self._model.predict_codes(X, n_threads=self._n_threads())]
-
-    def predict_joint_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return ``log P(class) + log P(row | class)``, shape (n_samples, n_classes)."""
-        X = self._predict_input(X)
-        return self._model.joint_log_likelihood(X, n_threads=self._n_threads())
-
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of the class probabilities, shape (n_samples, n_classes)."""
-        joint = self.predict_joint_log_proba(X)
-        return joint - logsumexp(joint, axis=1, keepdims=True)
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the class probabilities, shape (n_samples, n_classes)."""
-        return np.exp(self.predict_log_proba(X))
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
         theta, var, log_prior = self._model.arrays()
@@ -248,13 +204,3 @@ class GaussianNB(Classifier):
         self.epsilon_ = float(attributes["epsilon_"])
         self.theta_, self.var_ = theta, var
         self._model = model
-
-
-def _codes_among(y: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.uint32]:
-    """Return each label's index among sorted `labels`."""
-    unknown = np.setdiff1d(np.unique(y), labels)
-    if unknown.size:
-        raise ValueError(
-            f"The target label(s) {unknown} in y do not exist in the initial classes {labels}"
-        )
-    return np.searchsorted(labels, y).astype(np.uint32)

@@ -64,6 +64,7 @@ class Predictor(ABC):
 #: The predictor of each estimator type, as ``module:class``.
 _PREDICTORS: dict[str, str] = {
     "GaussianNB": "ironlearn.serving.gaussian_nb:GaussianPredictor",
+    "CategoricalNB": "ironlearn.serving.categorical_nb:CategoricalPredictor",
     "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
