@@ -7,24 +7,30 @@
 
 use super::columns::Columns;
 use super::dual::next_check;
+use super::l1_newton;
 use super::newton::overflow;
 use super::{Labels, Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
+use ironlearn_kernels::tier;
 
 /// Part of the predicted decrease that a step must reach.
 const SUFFICIENT: f64 = 0.01;
 /// Most halvings of one step.
 const HALVINGS: usize = 20;
+/// Passes before the first Newton steps.
+const PATIENCE: usize = 10;
+/// Most Newton steps in a row.
+const STEPS: usize = 4;
 
-struct State<'a, M> {
-    columns: &'a M,
-    y: Vec<f64>,
-    c: Vec<f64>,
+pub(super) struct State<'a, M> {
+    pub columns: &'a M,
+    pub y: Vec<f64>,
+    pub c: Vec<f64>,
     /// `1 - y w'x` of each row.
-    slack: Vec<f64>,
-    w: Vec<f64>,
+    pub slack: Vec<f64>,
+    pub w: Vec<f64>,
 }
 
 impl<M: Columns> State<'_, M> {
@@ -125,6 +131,8 @@ pub(super) fn solve<M: Columns>(
     let mut check_at = next_check(0);
     let mut pass = 0;
     let mut converged = false;
+    // Work of descent since the last Newton steps.
+    let mut idle = 0.0;
     let mut objective = state.c.iter().sum();
     while pass < settings.max_iter && !converged {
         let (mut largest, mut norm) = (0.0f64, 0.0);
@@ -186,6 +194,19 @@ pub(super) fn solve<M: Columns>(
                 || settled && whole && gap <= settings.tol * primal;
             if settled && whole {
                 tolerance *= 0.1;
+            }
+        }
+        idle += (2 * active * rows) as f64;
+        if pass >= PATIENCE
+            && pass < settings.max_iter
+            && !converged
+            && l1_newton::cost(&state).is_some_and(|c| c <= idle)
+        {
+            idle = 0.0;
+            for _ in 0..STEPS {
+                if !l1_newton::step(control, &mut state, tier::active())? {
+                    break;
+                }
             }
         }
         if settled && !whole {

@@ -12,6 +12,7 @@ mod dual;
 mod gram;
 mod hessian;
 mod l1;
+mod l1_newton;
 mod model;
 mod newton;
 mod newton_cg;
