@@ -142,7 +142,7 @@ pub fn sized<T: Send>(
     cost: usize,
     work: impl FnOnce(&Control) -> Result<T> + Send,
 ) -> PyResult<T> {
-    const INLINE: usize = 200_000;
+    const INLINE: usize = 500_000;
     const PARALLEL: usize = 1_000_000;
     if cost < INLINE {
         inline(work)

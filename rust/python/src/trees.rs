@@ -132,7 +132,7 @@ pub fn tree_fit(
 /// Elementary operations of growing one tree, roughly.
 fn fit_cost(data: &TrainingSet) -> usize {
     let depth = (usize::BITS - data.rows.leading_zeros()) as usize;
-    data.x.len().saturating_mul(depth)
+    data.x.len().saturating_mul(2 * depth)
 }
 
 /// Grows a forest; the second answer holds the out-of-bag votes where they are asked for.
