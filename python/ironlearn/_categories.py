@@ -52,7 +52,7 @@ def _numbers(cells: NDArray[Any], name: Any) -> NDArray[np.float32]:
     if cells.dtype.kind in "biuf":
         return cells.astype(np.float32)
     try:
-        if cells.dtype.kind != "O":
+        if cells.dtype.kind not in "OU":
             raise ValueError(f"its type is {cells.dtype}")
         return np.array([np.nan if v is None else float(v) for v in cells], dtype=np.float32)
     except (TypeError, ValueError) as error:

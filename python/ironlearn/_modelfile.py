@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,17 @@ _MAX_HEADER = 100_000_000
 _KEYS = ("format", "format_version", "type", "library_version", "parameters", "attributes")
 
 Tensors = dict[str, NDArray[Any]]
+
+#: What reading values of a wrong kind may raise; loaders turn it into `ModelFileError`.
+UNFIT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass
@@ -114,8 +126,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise ModelFileError(f"{name} is not an ironlearn model file.")
     version = metadata.get("format_version")
-    if not isinstance(version, str) or not version.isdecimal():
-        raise ModelFileError(f"{name} has no valid format version: {version!r}.")
+    if not isinstance(version, str) or not re.fullmatch("[0-9]{1,9}", version):
+        raise ModelFileError(f"{name} has no valid format version: {str(version)[:20]!r}.")
     if int(version) > VERSION:
         raise ModelFileError(
             f"{name} is of format version {version}, but this ironlearn reads up to {VERSION}: "
@@ -135,7 +147,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
     try:
         parameters = json.loads(metadata["parameters"])
         attributes = json.loads(metadata["attributes"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} holds unreadable parameters: {error}") from error
     if not isinstance(parameters, dict) or not isinstance(attributes, dict):
         raise ModelFileError(f"{name} holds parameters that are not a JSON object.")
@@ -150,7 +162,7 @@ def _header(name: str, data: bytes) -> dict[str, Any]:
         )
     try:
         header = json.loads(data[8 : 8 + size])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} is not an ironlearn model file: {error}") from error
     if not isinstance(header, dict):
         raise ModelFileError(f"{name} is not an ironlearn model file.")
@@ -208,3 +220,11 @@ def check_floats(name: str, tensor: NDArray[Any], shape: tuple[int, ...]) -> Non
     """Refuse a tensor of another shape or type, or one with NaN or infinity."""
     if tensor.dtype != np.float64 or tensor.shape != shape or not np.isfinite(tensor).all():
         raise ModelFileError(f"{name} is not an array of finite float64 numbers of shape {shape}.")
+
+
+def width_of(attributes: Mapping[str, Any]) -> int:
+    """Return the number of features that a model takes."""
+    width = attributes["n_features_in_"]
+    if type(width) is not int or not 1 <= width < 1 << 31:
+        raise ModelFileError(f"n_features_in_ is {width!r}, not a positive integer below 2**31.")
+    return width

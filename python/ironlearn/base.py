@@ -139,19 +139,16 @@ class Estimator(BaseEstimator):
                 raise ModelFileError(f"{cls.__name__} has no parameter {min(unknown)!r}.")
             estimator = cls(**parameters)
             estimator._validate_parameters()
-            width = contents.attributes["n_features_in_"]
-            if not isinstance(width, int) or width < 1:
-                raise ModelFileError(f"n_features_in_ is {width!r}, not a positive integer.")
-            estimator.n_features_in_ = width
+            estimator.n_features_in_ = width = _modelfile.width_of(contents.attributes)
             names = contents.attributes.get("feature_names_in_")
             if names is not None:
-                if len(names) != width:
+                if len(names) != width or not all(isinstance(name, str) for name in names):
                     raise ModelFileError("feature_names_in_ does not fit n_features_in_.")
                 estimator.feature_names_in_ = np.array(names, dtype=object)
             estimator._restore_model(contents.attributes, contents.tensors)
         except ModelFileError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except _modelfile.UNFIT as error:
             raise ModelFileError(
                 f"the model file holds no valid {cls.__name__}: {error}"
             ) from error

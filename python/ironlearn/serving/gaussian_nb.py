@@ -18,6 +18,8 @@ class GaussianPredictor(Predictor):
         super().__init__(contents)
         t = contents.tensors
         self._model = _core.GaussianModel.from_arrays(t["theta"], t["var"], t["log_prior"])
+        classes, features = t["theta"].shape
+        self._expect(classes=classes, features=features)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likeliest class of each row."""

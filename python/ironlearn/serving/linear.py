@@ -18,6 +18,8 @@ class LinearPredictor(Predictor):
         super().__init__(contents)
         t = contents.tensors
         self._model = _core.LinearModel.from_arrays(t["coef"], t["intercept"])
+        rows, features = t["coef"].shape
+        self._expect(classes=2 if rows == 1 else rows, features=features)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each row."""

@@ -36,13 +36,22 @@ class Predictor(ABC):
 
     def __init__(self, contents: _modelfile.Contents) -> None:
         self.type = contents.type
-        self.n_features = int(contents.attributes["n_features_in_"])
+        self.n_features = _modelfile.width_of(contents.attributes)
         self.classes: NDArray[Any] | None = None
         if "classes_" in contents.attributes:
             self.classes = _modelfile.unpack_values(
                 "classes_", contents.attributes["classes_"], contents.tensors
             )
         self._threads = _threads.resolve(None)
+
+    def _expect(self, *, classes: int, features: int) -> None:
+        """Check that the native model fits the labels and the rows."""
+        if self.classes is None or len(self.classes) != classes or features != self.n_features:
+            labels = "no" if self.classes is None else len(self.classes)
+            raise ModelFileError(
+                f"the model file has {labels} class labels and {self.n_features} features, but "
+                f"its model {classes} and {features}."
+            )
 
     def _input(self, X: Any) -> NDArray[Any]:
         array = np.asarray(X)
@@ -101,7 +110,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         return kind(contents)
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except _modelfile.UNFIT as error:
         raise ModelFileError(
             f"{os.fspath(path)} holds no valid {contents.type}: {error}"
         ) from error

@@ -36,13 +36,15 @@ class ForestPredictor(Predictor):
     def __init__(self, contents: _modelfile.Contents) -> None:
         super().__init__(contents)
         t = contents.tensors
+        classes = t["value"].shape[1]
+        self._expect(classes=classes, features=self.n_features)
         arrays = {name: t[name] for name in _FOREST_ARRAYS}
         self._voting = str(contents.parameters.get("voting", "soft"))
         described = contents.attributes.get("categories")
         self._categories = (
             None if described is None else Categories.unpack(described, self.n_features, t)
         )
-        self._model = _core.ForestModel.from_arrays(t["value"].shape[1], self.n_features, **arrays)
+        self._model = _core.ForestModel.from_arrays(classes, self.n_features, **arrays)
 
     def _input(self, X: Any) -> NDArray[Any]:
         if self._categories is not None:

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
 from sklearn.utils.metadata_routing import UNUSED
 
-from ironlearn import _core
+from ironlearn import _core, _modelfile
 from ironlearn._parameters import options
 from ironlearn._random import seed_from
+from ironlearn.exceptions import ModelFileError
 from ironlearn.tree import _pruning, _settings
 from ironlearn.tree._base import TreeClassifier
 from ironlearn.tree._structure import Tree
@@ -185,6 +186,20 @@ class DecisionTreeClassifier(TreeClassifier):
     def _set_model(self, model: _core.ForestModel) -> None:
         super()._set_model(model)
         self.__dict__.pop("tree_", None)
+
+    def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
+        attributes, tensors = super()._model_state()
+        attributes["max_features_"] = int(self.max_features_)
+        return attributes, tensors
+
+    def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
+        super()._restore_model(attributes, tensors)
+        drawn = attributes["max_features_"]
+        if type(drawn) is not int or not 1 <= drawn <= self.n_features_in_:
+            raise ModelFileError(f"the model file's max_features_ is {drawn!r}.")
+        if self._model.n_trees != 1:
+            raise ModelFileError(f"the model file holds {self._model.n_trees} trees, not one.")
+        self.max_features_ = drawn
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -1,0 +1,113 @@
+"""Write the golden model files: ``python tests/common/make_golden.py``.
+
+Each file of ``golden/`` was written by the version that first had its type, and stays: later
+versions must read it and answer the same. The script therefore adds what is missing and never
+writes over what is there. Beside ``NAME.ironlearn`` lies ``NAME.npz`` with rows and answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_iris
+
+GOLDEN = Path(__file__).parent / "golden"
+METHODS = ("predict", "predict_proba", "decision_function", "transform", "apply")
+
+
+def _iris() -> tuple[np.ndarray, np.ndarray]:
+    X, y = load_iris(return_X_y=True)
+    return X, np.array(["setosa", "versicolor", "virginicà"])[y]
+
+
+def _gaussian_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import GaussianNB
+
+    X, y = _iris()
+    return GaussianNB(var_smoothing=1e-8).fit(X, y), X[::7]
+
+
+def _categorical_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import CategoricalNB
+
+    X, y = _iris()
+    return CategoricalNB(alpha=0.5).fit(X.astype(np.int64), y), X[::7].astype(np.int64)
+
+
+def _tree() -> tuple[Any, np.ndarray]:
+    from ironlearn.tree import DecisionTreeClassifier
+
+    X, y = _iris()
+    X[::11, 2] = np.nan
+    return DecisionTreeClassifier(max_depth=4, random_state=0).fit(X, y), X[::7]
+
+
+def _tree_with_categories() -> tuple[Any, np.ndarray]:
+    from ironlearn.tree import DecisionTreeClassifier
+
+    X, y = _iris()
+    table = X.astype(object)
+    table[:, 0] = np.array(["short", "middle", "long", "länger"])[(X[:, 0] - 4).astype(int)]
+    table[::9, 0] = None
+    tree = DecisionTreeClassifier(categorical_features=[0], criterion="entropy", random_state=0)
+    return tree.fit(table, y), table[::7]
+
+
+def _forest() -> tuple[Any, np.ndarray]:
+    from ironlearn.ensemble import RandomForestClassifier
+
+    X, y = _iris()
+    weights = np.linspace(0.5, 1.5, len(X))
+    forest = RandomForestClassifier(5, max_depth=4, voting="hard", random_state=0)
+    return forest.fit(X, y, weights), X[::7]
+
+
+def _linear_svc() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import LinearSVC
+
+    X, y = _iris()
+    return LinearSVC(random_state=0).fit(X, y), X[::7]
+
+
+def _kmeans() -> tuple[Any, np.ndarray]:
+    from ironlearn.cluster import KMeans
+
+    X, _ = _iris()
+    return KMeans(3, random_state=0).fit(X), X[::7]
+
+
+#: What each file holds. The part before a dash is the estimator's type.
+MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
+    "GaussianNB": _gaussian_nb,
+    "CategoricalNB": _categorical_nb,
+    "DecisionTreeClassifier": _tree,
+    "DecisionTreeClassifier-categories": _tree_with_categories,
+    "RandomForestClassifier": _forest,
+    "LinearSVC": _linear_svc,
+    "KMeans": _kmeans,
+}
+
+
+def main() -> None:
+    """Add the files that are missing."""
+    for name, make in MAKERS.items():
+        path = GOLDEN / f"{name}.ironlearn"
+        if path.exists():
+            continue
+        try:
+            model, X = make()
+        except ImportError as error:
+            print(f"{name}: {error}")
+            continue
+        model.save(path)
+        answers = {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
+        rows = X.astype(str) if X.dtype == object else X
+        np.savez_compressed(GOLDEN / f"{name}.npz", X=rows, **answers)
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

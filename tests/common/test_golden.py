@@ -1,0 +1,73 @@
+"""Model files that earlier versions wrote are read, and answer as they did."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ironlearn
+from common import make_golden, registry
+from common.make_golden import GOLDEN, MAKERS, METHODS
+from ironlearn import serving
+
+FILES = sorted(path.stem for path in GOLDEN.glob("*.ironlearn"))
+
+
+def answers(name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    with np.load(GOLDEN / f"{name}.npz") as stored:
+        rows, expected = stored["X"], {key: stored[key] for key in stored if key != "X"}
+    if rows.dtype.kind == "U":
+        # A column of names beside columns of numbers, written as text.
+        table = rows.astype(object)
+        table[:, 1:] = rows[:, 1:].astype(float)
+        table[rows == "None"] = None
+        rows = table
+    return rows, expected
+
+
+def assert_answers(model: Any, name: str) -> None:
+    rows, expected = answers(name)
+    for method, then in expected.items():
+        if not hasattr(model, method):
+            continue
+        now = getattr(model, method)(rows)
+        if then.dtype.kind == "f":
+            np.testing.assert_allclose(now, then, rtol=1e-10, atol=1e-12, err_msg=method)
+        else:
+            np.testing.assert_array_equal(now, then, err_msg=method)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_files_answer_as_they_did(name: str) -> None:
+    model = ironlearn.load(GOLDEN / f"{name}.ironlearn")
+    assert type(model).__name__ == name.partition("-")[0]
+    assert_answers(model, name)
+    served = serving.load(GOLDEN / f"{name}.ironlearn")
+    assert hasattr(served, "predict")
+    assert_answers(served, name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_golden_file_that_is_saved_again_answers_the_same(name: str, tmp_path: Path) -> None:
+    ironlearn.load(GOLDEN / f"{name}.ironlearn").save(tmp_path / "again")
+    assert_answers(ironlearn.load(tmp_path / "again"), name)
+
+
+def test_every_type_has_a_golden_file() -> None:
+    assert set(registry.names()) == {name.partition("-")[0] for name in FILES}
+    assert set(FILES) <= set(MAKERS)
+    # Classifiers store labels, and every file at least its predictions.
+    assert all("predict" in answers(name)[1] for name in FILES)
+    assert {"predict", "predict_proba", "apply"} <= set(answers("DecisionTreeClassifier")[1])
+    assert set(METHODS) >= {"predict", "predict_proba", "decision_function", "transform"}
+
+
+def test_golden_files_are_not_written_over() -> None:
+    before = {path: path.read_bytes() for path in GOLDEN.iterdir()}
+    subprocess.run([sys.executable, make_golden.__file__], check=True, capture_output=True)
+    assert {path: path.read_bytes() for path in GOLDEN.iterdir()} == before
