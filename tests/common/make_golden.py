@@ -91,10 +91,10 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
 }
 
 
-def main() -> None:
+def main(folder: Path = GOLDEN) -> None:
     """Add the files that are missing."""
     for name, make in MAKERS.items():
-        path = GOLDEN / f"{name}.ironlearn"
+        path = folder / f"{name}.ironlearn"
         if path.exists():
             continue
         try:
@@ -105,7 +105,7 @@ def main() -> None:
         model.save(path)
         answers = {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
         rows = X.astype(str) if X.dtype == object else X
-        np.savez_compressed(GOLDEN / f"{name}.npz", X=rows, **answers)
+        np.savez_compressed(folder / f"{name}.npz", X=rows, **answers)
         print(f"wrote {path}")
 
 

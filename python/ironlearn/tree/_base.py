@@ -44,7 +44,9 @@ class TreeClassifier(Classifier):
         """Return X as float32; categorical columns become codes, sparse input dense."""
         if reset:
             self._categories = None
-        if self.categorical_features is not None:
+        # A fitted tree goes by what it has learned, whatever its parameters say now.
+        known = None if reset else self._categories
+        if known is not None or (reset and self.categorical_features is not None):
             if sp.issparse(X):
                 raise ValueError("categorical_features needs dense X, got a sparse matrix.")
             if not is_frame(X):
@@ -52,10 +54,10 @@ class TreeClassifier(Classifier):
             validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
                 names = getattr(self, "feature_names_in_", None)
-                self._categories = Categories.learn(X, self.categorical_features, names)
-            assert self._categories is not None
+                known = self._categories = Categories.learn(X, self.categorical_features, names)
+            assert known is not None
             return check_array(
-                self._categories.encode(X),
+                known.encode(X),
                 dtype=np.float32,
                 order="C",
                 ensure_all_finite="allow-nan",
