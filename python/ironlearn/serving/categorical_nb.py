@@ -18,6 +18,7 @@ class CategoricalPredictor(Predictor):
     def __init__(self, contents: _modelfile.Contents) -> None:
         super().__init__(contents)
         t = contents.tensors
+        self._expect(classes=len(t["class_count"]), features=len(t["n_categories"]))
         self._model = _core.CategoricalModel.from_arrays(
             (t["class_count"], t["n_categories"], t["category_count"]),
             t["log_prior"],
