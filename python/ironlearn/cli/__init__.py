@@ -18,6 +18,7 @@ from ironlearn.exceptions import DataError, InvalidParameterError, MissingExtraE
 #: Each command and the module that implements it.
 COMMANDS = {
     "compare": "ironlearn.cli.compare",
+    "bench": "ironlearn.cli.bench",
 }
 
 #: What a user can cause and mend: told in one line, without a traceback.
