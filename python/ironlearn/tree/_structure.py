@@ -63,6 +63,38 @@ class Tree:
         self._depths = self._depth_of_nodes()
         self.max_depth = int(self._depths.max())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._model,)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what scikit-learn's tree returns: the nodes as one structured array."""
+        names = {
+            "left_child": "children_left",
+            "right_child": "children_right",
+            "feature": "feature",
+            "threshold": "threshold",
+            "impurity": "impurity",
+            "n_node_samples": "n_node_samples",
+            "weighted_n_node_samples": "weighted_n_node_samples",
+            "missing_go_to_left": "missing_go_to_left",
+        }
+        # Eight bytes a field, the flag as well: a node of 64 bytes.
+        layout: Any = {
+            "names": list(names),
+            "formats": [getattr(self, attribute).dtype for attribute in names.values()],
+            "offsets": [8 * i for i in range(len(names))],
+            "itemsize": 8 * len(names),
+        }
+        nodes: NDArray[Any] = np.zeros(self.node_count, dtype=np.dtype(layout))
+        for field, attribute in names.items():
+            nodes[field] = getattr(self, attribute)
+        return {
+            "max_depth": self.max_depth,
+            "node_count": self.node_count,
+            "nodes": nodes,
+            "values": self.value,
+        }
+
     def _depth_of_nodes(self) -> NDArray[np.int64]:
         depths = np.zeros(self.node_count, dtype=np.int64)
         for node in np.flatnonzero(self.children_left != LEAF):
@@ -88,8 +120,8 @@ class Tree:
         return self._model.apply(np.ascontiguousarray(X, dtype=np.float32), n_threads=1)[:, 0]
 
     def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the class fractions of each row's leaf, shape (n_samples, 1, n_classes)."""
-        return self.value[self.apply(X)]
+        """Return the class fractions of each row's leaf, shape (n_samples, n_classes)."""
+        return self.value[self.apply(X), 0]
 
     def decision_path(self, X: NDArray[np.float32]) -> Any:
         """Return a CSR matrix with a one for each node that a row passes."""
