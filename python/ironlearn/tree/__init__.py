@@ -1,6 +1,7 @@
 """Decision trees."""
 
+from ironlearn.tree._plot import plot_tree
 from ironlearn.tree.classifier import DecisionTreeClassifier
-from ironlearn.tree.export import export_graphviz, export_text, plot_tree
+from ironlearn.tree.export import export_graphviz, export_text
 
 __all__ = ["DecisionTreeClassifier", "export_graphviz", "export_text", "plot_tree"]
