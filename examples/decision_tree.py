@@ -48,7 +48,14 @@ def main() -> None:
         import matplotlib.pyplot as plt
 
         figure, axes = plt.subplots(figsize=(12, 7))
-        plot_tree(pruned, feature_names=list(data.feature_names), ax=axes)
+        plot_tree(
+            pruned,
+            feature_names=list(data.feature_names),
+            class_names=list(data.target_names),
+            filled=True,
+            rounded=True,
+            ax=axes,
+        )
         figure.savefig(out, dpi=120)
         print("wrote", out)
 

@@ -39,7 +39,18 @@ def score(entry: dict[str, Any]) -> str:
 
 
 def table(results: Results) -> Table:
-    """Return a table of all cells: one row a library."""
+    """Return a table of all cells: one row a library.
+
+    Parameters
+    ----------
+    results : Results
+        What `run` measured or `Results.read` read.
+
+    Returns
+    -------
+    rich.table.Table
+        For printing by a ``rich.console.Console``.
+    """
     from rich.table import Table
 
     out = Table(
