@@ -59,6 +59,11 @@ impl<T: Copy> Packed<T> {
         self.names.len()
     }
 
+    /// `|c|^2 / 2` of each centre.
+    pub fn half_norms(&self) -> &[T] {
+        &self.half
+    }
+
     /// True without centres.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
