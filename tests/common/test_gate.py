@@ -88,7 +88,7 @@ def test_thread_count_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _threads.resolve(None) == 1
 
 
-@pytest.mark.parametrize("tier", ["scalar", "avx2"])
+@pytest.mark.parametrize("tier", ["scalar", "avx2", "avx512"])
 def test_the_environment_lowers_the_instruction_set(tier: str) -> None:
     if tier > "scalar" or _core.build_info()["simd_detected"] == "scalar":
         tier = "scalar"
