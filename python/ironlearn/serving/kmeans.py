@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn import _core, _modelfile
+from ironlearn.exceptions import ModelFileError
 from ironlearn.serving.predictor import Predictor
 
 
@@ -19,6 +20,8 @@ class KMeansPredictor(Predictor):
         t = contents.tensors
         self._dtype = t["centres"].dtype
         self._model = _core.KMeansModel.from_arrays(t["centres"], t["offset"])
+        if t["centres"].shape[1] != self.n_features:
+            raise ModelFileError("the centres do not fit n_features_in_.")
 
     def _input(self, X: Any) -> NDArray[Any]:
         # Values beyond float32 become infinite here and are refused by native code.
