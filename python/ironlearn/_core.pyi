@@ -66,6 +66,47 @@ class CategoricalModel:
     def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
     def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
 
+def kmeans_moments(x: NDArray[Any], *, n_threads: int) -> tuple[NDArray[Any], float]:
+    """Column means of X in its own dtype, and the mean of the columns' variances."""
+
+def kmeans_init(
+    x: NDArray[Any],
+    offset: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_clusters: int,
+    method: str,
+    seed: int,
+    n_threads: int,
+) -> NDArray[Any]:
+    """Starting centres, less the offset."""
+
+def kmeans_run(
+    x: NDArray[Any],
+    offset: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+    centres: NDArray[Any],
+    *,
+    max_iter: int,
+    tol: float,
+    algorithm: str,
+    history: bool,
+    n_threads: int,
+) -> tuple[NDArray[Any], NDArray[np.int32], float, int, NDArray[np.float64]]:
+    """Centres less the offset, labels, inertia, iterations, and inertia by iteration."""
+
+class KMeansModel:
+    """Fitted centres, and an offset that is subtracted from every row."""
+
+    @staticmethod
+    def from_arrays(centres: NDArray[Any], offset: NDArray[Any]) -> KMeansModel: ...
+    def arrays(self) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    def predict(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int32]: ...
+    def transform(self, x: NDArray[Any], *, n_threads: int) -> NDArray[Any]: ...
+    def inertia(
+        self, x: NDArray[Any], sample_weight: NDArray[np.float64] | None, *, n_threads: int
+    ) -> float: ...
+
 def tree_fit(
     x: NDArray[np.float32],
     y: NDArray[np.uint32],

@@ -88,10 +88,10 @@ def test_thread_count_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _threads.resolve(None) == 1
 
 
-@pytest.mark.parametrize("tier", ["scalar", "avx2"])
+@pytest.mark.parametrize("tier", ["scalar", "avx2", "avx512"])
 def test_the_environment_lowers_the_instruction_set(tier: str) -> None:
-    if tier > "scalar" or _core.build_info()["simd_detected"] == "scalar":
-        tier = "scalar"
+    tiers = ["scalar", "avx2", "avx512"]
+    tier = tiers[min(tiers.index(tier), tiers.index(_core.build_info()["simd_detected"]))]
     out = subprocess.run(
         [sys.executable, "-c", "from ironlearn import _core; print(_core.build_info()['simd'])"],
         env={**os.environ, "IRONLEARN_SIMD": tier},

@@ -76,6 +76,7 @@ _PREDICTORS: dict[str, str] = {
     "CategoricalNB": "ironlearn.serving.categorical_nb:CategoricalPredictor",
     "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
+    "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
 }
 

@@ -7,6 +7,7 @@
 pub mod error;
 pub mod float;
 pub mod forest;
+pub mod kmeans;
 pub mod naive_bayes;
 pub mod parallel;
 pub mod rng;

@@ -131,6 +131,23 @@ pub fn fill_chunks<O: Send>(
     }
 }
 
+/// Calls `f` on each item and returns the answers in order.
+pub fn each_mut<S: Send, T: Send>(
+    control: &Control,
+    items: &mut [S],
+    f: impl Fn(&mut S) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let one = |item: &mut S| {
+        control.check()?;
+        f(item)
+    };
+    if control.threads() > 1 && items.len() > 1 {
+        items.par_iter_mut().map(one).collect()
+    } else {
+        items.iter_mut().map(one).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -233,7 +233,7 @@ impl SumTable {
         for (t, values) in self.tiles.iter().enumerate() {
             let (sums, bad) = match tier {
                 #[cfg(target_arch = "x86_64")]
-                Tier::Avx2 if detected() >= Tier::Avx2 => {
+                Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
                     // SAFETY: the guard has just checked that the processor has AVX2.
                     unsafe { sums_avx2::<C, V>(values, &self.slots, rows) }
                 }

@@ -5,6 +5,7 @@
 //! run time through [`tier::Tier`].
 
 pub mod codes;
+pub mod distance;
 pub mod linear;
 pub mod moments;
 pub mod tier;

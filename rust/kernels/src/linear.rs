@@ -64,7 +64,7 @@ impl Element for f64 {
     fn dot(tier: Tier, x: &[f64], w: &[f64]) -> f64 {
         match tier {
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
+            Tier::Avx2 | Tier::Avx512 => {
                 assert_eq!(x.len(), w.len());
                 // SAFETY: the tier is only in force where the processor has AVX2 and FMA; the
                 // lengths are equal.
@@ -77,7 +77,7 @@ impl Element for f64 {
     fn dot4(tier: Tier, x: &[f64], w: [&[f64]; 4]) -> [f64; 4] {
         match tier {
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
+            Tier::Avx2 | Tier::Avx512 => {
                 assert!(w.iter().all(|w| w.len() == x.len()));
                 // SAFETY: as for `dot`; all lengths are equal.
                 unsafe { avx2::dot4_f64(x, w) }
@@ -89,7 +89,7 @@ impl Element for f64 {
     fn axpy(tier: Tier, a: f64, x: &[f64], out: &mut [f64]) {
         match tier {
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
+            Tier::Avx2 | Tier::Avx512 => {
                 assert_eq!(x.len(), out.len());
                 // SAFETY: as for `dot`.
                 unsafe { avx2::axpy_f64(a, x, out) }
@@ -111,7 +111,7 @@ impl Element for f32 {
     fn dot(tier: Tier, x: &[f32], w: &[f64]) -> f64 {
         match tier {
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
+            Tier::Avx2 | Tier::Avx512 => {
                 assert_eq!(x.len(), w.len());
                 // SAFETY: the tier is only in force where the processor has AVX2 and FMA; the
                 // lengths are equal.
@@ -124,7 +124,7 @@ impl Element for f32 {
     fn dot4(tier: Tier, x: &[f32], w: [&[f64]; 4]) -> [f64; 4] {
         match tier {
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
+            Tier::Avx2 | Tier::Avx512 => {
                 assert!(w.iter().all(|w| w.len() == x.len()));
                 // SAFETY: as for `dot`; all lengths are equal.
                 unsafe { avx2::dot4_f32(x, w) }
@@ -136,7 +136,7 @@ impl Element for f32 {
     fn axpy(tier: Tier, a: f64, x: &[f32], out: &mut [f64]) {
         match tier {
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
+            Tier::Avx2 | Tier::Avx512 => {
                 assert_eq!(x.len(), out.len());
                 // SAFETY: as for `dot`.
                 unsafe { avx2::axpy_f32(a, x, out) }
@@ -158,7 +158,7 @@ pub fn panel_product(tier: Tier, left: &[f64], right: &[f64], out: &mut [f64; LE
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the tier is only in force where the processor has AVX2 and FMA; both panels
         // hold the same number of steps, checked above.
-        Tier::Avx2 => unsafe { avx2::panel_product(left, right, out) },
+        Tier::Avx2 | Tier::Avx512 => unsafe { avx2::panel_product(left, right, out) },
         _ => {
             *out = [0.0; LEFT * RIGHT];
             for (l, r) in left.chunks_exact(LEFT).zip(right.chunks_exact(RIGHT)) {

@@ -51,7 +51,7 @@ pub fn add_row<T: Widen>(
 ) {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() == Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { add_row_avx2(row, weight, shift, sum, sq) }
         }
@@ -116,7 +116,7 @@ pub fn scaled_distances<T: Widen>(
 ) -> [f64; ROWS] {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() == Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { scaled_distances_avx2(rows, centre, scale) }
         }

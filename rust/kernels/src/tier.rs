@@ -10,6 +10,8 @@ pub enum Tier {
     Scalar = 1,
     /// AVX2 with FMA and BMI on x86-64.
     Avx2 = 2,
+    /// AVX-512 (F, BW, VL and DQ) above [`Tier::Avx2`] on x86-64.
+    Avx512 = 3,
 }
 
 impl Tier {
@@ -18,6 +20,7 @@ impl Tier {
         match self {
             Tier::Scalar => "scalar",
             Tier::Avx2 => "avx2",
+            Tier::Avx512 => "avx512",
         }
     }
 
@@ -26,6 +29,7 @@ impl Tier {
         match name {
             "scalar" => Some(Tier::Scalar),
             "avx2" => Some(Tier::Avx2),
+            "avx512" => Some(Tier::Avx512),
             _ => None,
         }
     }
@@ -42,6 +46,13 @@ pub fn detected() -> Tier {
             && is_x86_feature_detected!("lzcnt")
             && is_x86_feature_detected!("popcnt")
         {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+            {
+                return Tier::Avx512;
+            }
             return Tier::Avx2;
         }
     }
@@ -50,7 +61,7 @@ pub fn detected() -> Tier {
 
 /// Every tier that this processor supports, narrowest first; tests run over these.
 pub fn supported() -> Vec<Tier> {
-    [Tier::Scalar, Tier::Avx2]
+    [Tier::Scalar, Tier::Avx2, Tier::Avx512]
         .into_iter()
         .filter(|tier| *tier <= detected())
         .collect()
@@ -66,6 +77,7 @@ pub fn active() -> Tier {
     match ACTIVE.load(Ordering::Relaxed) {
         1 => Tier::Scalar,
         2 => Tier::Avx2,
+        3 => Tier::Avx512,
         _ => {
             let wanted = std::env::var("IRONLEARN_SIMD")
                 .ok()
@@ -83,7 +95,7 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for tier in [Tier::Scalar, Tier::Avx2] {
+        for tier in [Tier::Scalar, Tier::Avx2, Tier::Avx512] {
             assert_eq!(Tier::from_name(tier.name()), Some(tier));
         }
         assert_eq!(Tier::from_name("mmx"), None);

@@ -5,6 +5,7 @@ mod categorical_nb;
 mod errors;
 mod gate;
 mod gaussian_nb;
+mod kmeans;
 mod linear_svm;
 mod trees;
 
@@ -34,6 +35,8 @@ mod _core {
     use crate::gate::_gate_probe;
     #[pymodule_export]
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+    #[pymodule_export]
+    use crate::kmeans::{KMeansModel, kmeans_init, kmeans_moments, kmeans_run};
     #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit};
     #[pymodule_export]

@@ -1,0 +1,5 @@
+"""Clustering."""
+
+from ironlearn.cluster.kmeans import KMeans
+
+__all__ = ["KMeans"]

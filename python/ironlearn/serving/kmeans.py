@@ -1,0 +1,37 @@
+"""Serving of k-means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn import _core, _modelfile
+from ironlearn.exceptions import ModelFileError
+from ironlearn.serving.predictor import Predictor
+
+
+class KMeansPredictor(Predictor):
+    """Finds the nearest of fitted centres."""
+
+    def __init__(self, contents: _modelfile.Contents) -> None:
+        super().__init__(contents)
+        t = contents.tensors
+        self._dtype = t["centres"].dtype
+        self._model = _core.KMeansModel.from_arrays(t["centres"], t["offset"])
+        if t["centres"].shape[1] != self.n_features:
+            raise ModelFileError("the centres do not fit n_features_in_.")
+
+    def _input(self, X: Any) -> NDArray[Any]:
+        # Values beyond float32 become infinite here and are refused by native code.
+        with np.errstate(over="ignore"):
+            return super()._input(X).astype(self._dtype, copy=False)
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the nearest centre of each row."""
+        return self._model.predict(self._input(X), n_threads=self._threads)
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the distance of each row to each centre, shape (n_samples, n_clusters)."""
+        return self._model.transform(self._input(X), n_threads=self._threads)

@@ -1,0 +1,354 @@
+//! Where to start.
+
+use super::Rows;
+use super::assign::{Scratch, panels};
+use crate::error::Result;
+use crate::parallel::{Control, chunks, each_mut, map_chunks};
+use crate::rng::Stream;
+use ironlearn_kernels::distance::{Packed, Real, pack_centres};
+use ironlearn_kernels::tier;
+
+/// How starting centres are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Distinct rows, drawn with probabilities proportional to their weights.
+    Random,
+    /// Greedy k-means++ (Arthur and Vassilvitskii, "k-means++: the advantages of careful
+    /// seeding", SODA 2007): rows drawn by squared distance, the best of 2 + ln k trials.
+    PlusPlus,
+    /// k-means|| (Bahmani et al., "Scalable k-means++", VLDB 2012): five rounds that draw
+    /// about 2k rows each, weighted by the rows near them, clustered by greedy k-means++.
+    Parallel,
+}
+
+impl Start {
+    /// The start of that name, if there is one.
+    pub fn from_name(name: &str) -> Option<Start> {
+        match name {
+            "random" => Some(Start::Random),
+            "k-means++" => Some(Start::PlusPlus),
+            "k-means||" => Some(Start::Parallel),
+            _ => None,
+        }
+    }
+}
+
+/// `k` starting centres (offset subtracted), drawn from the stream of `seed`.
+pub fn start<T: Real>(
+    control: &Control,
+    rows: &Rows<T>,
+    k: usize,
+    method: Start,
+    seed: u64,
+) -> Result<Vec<T>> {
+    rows.check_clusters(k)?;
+    let mut stream = Stream::new(seed, 0);
+    let chosen = match method {
+        Start::Random => distinct(rows, k, &mut stream),
+        Start::PlusPlus => plus_plus(control, rows, k, &mut stream)?,
+        Start::Parallel => return parallel(control, rows, k, &mut stream),
+    };
+    Ok(chosen.iter().flat_map(|&i| rows.shifted(i)).collect())
+}
+
+/// Weighted sampling without replacement by exponential keys (Efraimidis and Spirakis, 2006).
+fn distinct<T: Real>(rows: &Rows<T>, k: usize, stream: &mut Stream) -> Vec<usize> {
+    let mut keys: Vec<(f64, usize)> = (0..rows.count)
+        .map(|i| {
+            let u = 1.0 - stream.next_f64();
+            // Rows of weight zero come last: -ln(u) / 0 is infinite, or NaN for u = 1.
+            let w = rows.weight(i);
+            (if w > 0.0 { -u.ln() / w } else { f64::INFINITY }, i)
+        })
+        .collect();
+    let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    if k < keys.len() {
+        keys.select_nth_unstable_by(k, order);
+    }
+    keys.truncate(k);
+    keys.sort_unstable_by(order);
+    keys.into_iter().map(|(_, i)| i).collect()
+}
+
+/// Squared distances from a range of rows to the nearest chosen row.
+struct Near<T> {
+    start: usize,
+    closest: Vec<T>,
+    /// Distances to the trials, no larger than `closest`, trial after trial.
+    trials: Vec<T>,
+    /// Weighted sums of `closest`, and of each trial's.
+    mass: f64,
+    masses: Vec<f64>,
+}
+
+struct Field<T> {
+    parts: Vec<Near<T>>,
+}
+
+impl<T: Real> Field<T> {
+    fn new(rows: &Rows<T>) -> Self {
+        let parts = chunks(rows.count, rows.chunk()).map(|range| Near {
+            start: range.start,
+            closest: vec![T::INFINITY; range.len()],
+            trials: Vec::new(),
+            mass: 0.0,
+            masses: Vec::new(),
+        });
+        Field {
+            parts: parts.collect(),
+        }
+    }
+
+    /// Weighted sum of the closest distances.
+    fn mass(&self) -> f64 {
+        self.parts.iter().map(|part| part.mass).sum()
+    }
+
+    /// A row drawn with probability proportional to weight times closest distance.
+    fn draw(&self, rows: &Rows<T>, stream: &mut Stream) -> usize {
+        let total = self.mass();
+        let u = stream.next_f64();
+        if !(total > 0.0 && total.is_finite()) {
+            // All rows lie on chosen ones (or the sums overflow): any row will do.
+            return ((u * rows.count as f64) as usize).min(rows.count - 1);
+        }
+        let mut rest = u * total;
+        let mut last = 0;
+        for part in &self.parts {
+            if part.mass > 0.0 {
+                if rest < part.mass {
+                    for (i, &near) in part.closest.iter().enumerate() {
+                        let mass = rows.weight(part.start + i) * near.into();
+                        if mass > 0.0 {
+                            last = part.start + i;
+                            if rest < mass {
+                                return last;
+                            }
+                            rest -= mass;
+                        }
+                    }
+                    return last;
+                }
+                rest -= part.mass;
+            }
+        }
+        // Rounding left a remainder behind the last row that could be drawn.
+        (0..rows.count)
+            .rev()
+            .find(|&i| {
+                let part = &self.parts[i / rows.chunk()];
+                rows.weight(i) * part.closest[i - part.start].into() > 0.0
+            })
+            .unwrap_or(last)
+    }
+
+    /// Computes the trials' distances and returns their masses.
+    fn try_rows(
+        &mut self,
+        control: &Control,
+        rows: &Rows<T>,
+        packed: &Packed<T>,
+    ) -> Result<Vec<f64>> {
+        let m = packed.len();
+        each_mut(control, &mut self.parts, |part| {
+            let n = part.closest.len();
+            let mut scratch = Scratch::new(rows.features);
+            let mut squares = vec![T::default(); m * scratch.width];
+            part.trials.resize(m * n, T::default());
+            part.masses.clear();
+            part.masses.resize(m, 0.0);
+            for (first, numbers) in panels(part.start, part.start + n, scratch.width) {
+                control.check()?;
+                let stride = scratch.load(rows.x, &numbers, rows.offset);
+                scratch.squares(packed, &mut squares);
+                let at = first - part.start;
+                for c in 0..m {
+                    let mut mass = 0.0;
+                    let found = &squares[c * stride..][..numbers.len()];
+                    let out = &mut part.trials[c * n + at..][..numbers.len()];
+                    for (p, (out, &square)) in out.iter_mut().zip(found).enumerate() {
+                        let closest = part.closest[at + p];
+                        let near = if square < closest { square } else { closest };
+                        *out = near;
+                        mass += rows.weight(first + p) * near.into();
+                    }
+                    part.masses[c] += mass;
+                }
+            }
+            Ok(())
+        })?;
+        let sum = |c: usize| self.parts.iter().map(|part| part.masses[c]).sum();
+        Ok((0..m).map(sum).collect())
+    }
+
+    /// Makes a trial's distances the closest ones.
+    fn keep(&mut self, control: &Control, trial: usize) -> Result<()> {
+        each_mut(control, &mut self.parts, |part| {
+            let n = part.closest.len();
+            part.closest
+                .copy_from_slice(&part.trials[trial * n..(trial + 1) * n]);
+            part.mass = part.masses[trial];
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Adds chosen rows without a trial.
+    fn add(&mut self, control: &Control, rows: &Rows<T>, chosen: &[usize]) -> Result<()> {
+        // Few at once: the distances of a slice of centres stay in cache.
+        for some in chosen.chunks(64) {
+            let packed = pack_rows(rows, some);
+            each_mut(control, &mut self.parts, |part| {
+                let n = part.closest.len();
+                let mut scratch = Scratch::new(rows.features);
+                let mut squares = vec![T::default(); some.len() * scratch.width];
+                part.mass = 0.0;
+                for (first, numbers) in panels(part.start, part.start + n, scratch.width) {
+                    control.check()?;
+                    let stride = scratch.load(rows.x, &numbers, rows.offset);
+                    scratch.squares(&packed, &mut squares);
+                    let at = first - part.start;
+                    for p in 0..numbers.len() {
+                        let mut near = part.closest[at + p];
+                        for c in 0..some.len() {
+                            let square = squares[c * stride + p];
+                            near = if square < near { square } else { near };
+                        }
+                        part.closest[at + p] = near;
+                        part.mass += rows.weight(first + p) * near.into();
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn pack_rows<T: Real>(rows: &Rows<T>, chosen: &[usize]) -> Packed<T> {
+    let centres: Vec<T> = chosen.iter().flat_map(|&i| rows.shifted(i)).collect();
+    let names: Vec<u32> = (0..chosen.len() as u32).collect();
+    pack_centres(tier::active(), &centres, rows.features, &names)
+}
+
+/// The first row, drawn by weight alone.
+fn first<T: Real>(rows: &Rows<T>, stream: &mut Stream) -> usize {
+    let Some(weights) = rows.weights else {
+        return stream.below(rows.count);
+    };
+    let mut rest = stream.next_f64() * weights.iter().sum::<f64>();
+    let mut last = 0;
+    for (i, &w) in weights.iter().enumerate() {
+        if w > 0.0 {
+            last = i;
+            if rest < w {
+                break;
+            }
+            rest -= w;
+        }
+    }
+    last
+}
+
+fn plus_plus<T: Real>(
+    control: &Control,
+    rows: &Rows<T>,
+    k: usize,
+    stream: &mut Stream,
+) -> Result<Vec<usize>> {
+    let mut chosen = vec![first(rows, stream)];
+    let mut field = Field::new(rows);
+    field.add(control, rows, &chosen)?;
+    extend(control, rows, k, stream, &mut field, &mut chosen)?;
+    Ok(chosen)
+}
+
+/// Goes on with greedy k-means++ until `k` rows are chosen.
+fn extend<T: Real>(
+    control: &Control,
+    rows: &Rows<T>,
+    k: usize,
+    stream: &mut Stream,
+    field: &mut Field<T>,
+    chosen: &mut Vec<usize>,
+) -> Result<()> {
+    let trials = 2 + (k as f64).ln() as usize;
+    while chosen.len() < k {
+        let drawn: Vec<usize> = (0..trials).map(|_| field.draw(rows, stream)).collect();
+        let masses = field.try_rows(control, rows, &pack_rows(rows, &drawn))?;
+        let mut best = 0;
+        for (c, mass) in masses.iter().enumerate() {
+            if *mass < masses[best] {
+                best = c;
+            }
+        }
+        field.keep(control, best)?;
+        chosen.push(drawn[best]);
+    }
+    Ok(())
+}
+
+fn parallel<T: Real>(
+    control: &Control,
+    rows: &Rows<T>,
+    k: usize,
+    stream: &mut Stream,
+) -> Result<Vec<T>> {
+    const ROUNDS: usize = 5;
+    let mut chosen = vec![first(rows, stream)];
+    let mut field = Field::new(rows);
+    field.add(control, rows, &chosen)?;
+    for _ in 0..ROUNDS {
+        let mass = field.mass();
+        if !(mass > 0.0 && mass.is_finite()) {
+            break;
+        }
+        let factor = 2.0 * k as f64 / mass;
+        let mut fresh = Vec::new();
+        for part in &field.parts {
+            for (i, &near) in part.closest.iter().enumerate() {
+                let u = stream.next_f64();
+                if u < factor * rows.weight(part.start + i) * near.into() {
+                    fresh.push(part.start + i);
+                }
+            }
+        }
+        field.add(control, rows, &fresh)?;
+        chosen.extend(fresh);
+    }
+    if chosen.len() <= k {
+        extend(control, rows, k, stream, &mut field, &mut chosen)?;
+        return Ok(chosen.iter().flat_map(|&i| rows.shifted(i)).collect());
+    }
+    let weights = masses_near(control, rows, &chosen)?;
+    let points: Vec<T> = chosen.iter().flat_map(|&i| rows.shifted(i)).collect();
+    let offset = vec![T::default(); rows.features];
+    let candidates = Rows::new(&points, &offset, Some(&weights))?;
+    let picked = plus_plus(control, &candidates, k, stream)?;
+    Ok(picked.iter().flat_map(|&i| candidates.shifted(i)).collect())
+}
+
+/// The weight of the rows that are nearest to each of the chosen ones.
+fn masses_near<T: Real>(control: &Control, rows: &Rows<T>, chosen: &[usize]) -> Result<Vec<f64>> {
+    let packed = pack_rows(rows, chosen);
+    let parts = map_chunks(control, rows.count, rows.chunk(), |range| {
+        let mut weights = vec![0.0; chosen.len()];
+        let mut scratch = Scratch::new(rows.features);
+        for (first, numbers) in panels(range.start, range.end, scratch.width) {
+            control.check()?;
+            scratch.load(rows.x, &numbers, rows.offset);
+            scratch.nearest(&packed, false);
+            for p in 0..numbers.len() {
+                weights[scratch.name[p].to_name() as usize] += rows.weight(first + p);
+            }
+        }
+        Ok(weights)
+    })?;
+    let mut total = vec![0.0; chosen.len()];
+    for part in parts {
+        for (a, b) in total.iter_mut().zip(part) {
+            *a += b;
+        }
+    }
+    Ok(total)
+}

@@ -1,0 +1,116 @@
+//! Lloyd's iteration (Lloyd, "Least squares quantization in PCM", 1982).
+
+use super::Rows;
+use super::assign::{Chunk, scan, states};
+use super::update::{Sums, inertia};
+use crate::error::{Error, Result};
+use crate::parallel::Control;
+use ironlearn_kernels::distance::{Packed, Real, pack_centres};
+use ironlearn_kernels::tier;
+
+/// When to stop, and how to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most iterations.
+    pub max_iter: usize,
+    /// Stop when the centres' squared shifts add up to no more than this.
+    pub tol: f64,
+    /// Keep bounds from the first iteration on, instead of when they begin to pay.
+    pub bounds: bool,
+    /// Compute the inertia of each iteration.
+    pub history: bool,
+}
+
+/// What a run found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit<T> {
+    /// Centres, less the offset.
+    pub centres: Vec<T>,
+    /// The nearest centre of each row.
+    pub labels: Vec<i32>,
+    /// Weighted sum of squared distances.
+    pub inertia: f64,
+    /// Iterations run.
+    pub n_iter: usize,
+    /// The inertia of each iteration, where it was asked for.
+    pub history: Vec<f64>,
+}
+
+/// Runs Lloyd's iteration from `centres` (offset subtracted) until no label changes, the
+/// centres hardly move, or `max_iter`.
+pub fn run<T: Real>(
+    control: &Control,
+    rows: &Rows<T>,
+    centres: &[T],
+    settings: Settings,
+) -> Result<Fit<T>> {
+    let d = rows.features;
+    if centres.is_empty() || !centres.len().is_multiple_of(d) {
+        return Err(Error::Shape {
+            name: "init",
+            given: format!("{} elements", centres.len()),
+            expected: format!("centres of {d} features"),
+        });
+    }
+    if let Some(bad) = centres.iter().find(|v| !v.finite()) {
+        let bad: f64 = (*bad).into();
+        return Err(crate::error::non_finite("init", bad.is_nan()));
+    }
+    let k = centres.len() / d;
+    rows.check_clusters(k)?;
+    let mut centres = centres.to_vec();
+    let mut sums = Sums::new(k, d);
+    let mut chunks = states(rows);
+    let mut history = Vec::new();
+    let (mut n_iter, mut settled) = (0, false);
+    while n_iter < settings.max_iter {
+        n_iter += 1;
+        let moved = scan(control, rows, &packed(&centres, d), &mut chunks)?;
+        sums.follow(control, rows, &chunks, moved)?;
+        let new = sums.centres(control, rows, &chunks, &centres)?;
+        if settings.history {
+            history.push(inertia(control, rows, &chunks, &centres)?);
+        }
+        let shift: f64 = shifts(&centres, &new, d).iter().map(|s| s * s).sum();
+        centres = new;
+        settled = moved == 0;
+        if settled || shift <= settings.tol {
+            break;
+        }
+    }
+    if !settled {
+        scan(control, rows, &packed(&centres, d), &mut chunks)?;
+    }
+    let inertia = inertia(control, rows, &chunks, &centres)?;
+    Ok(Fit {
+        labels: labels(&chunks),
+        centres,
+        inertia,
+        n_iter,
+        history,
+    })
+}
+
+fn packed<T: Real>(centres: &[T], d: usize) -> Packed<T> {
+    let names: Vec<u32> = (0..(centres.len() / d) as u32).collect();
+    pack_centres(tier::active(), centres, d, &names)
+}
+
+fn labels(chunks: &[Chunk]) -> Vec<i32> {
+    let all = chunks.iter().flat_map(|chunk| &chunk.labels);
+    all.map(|&label| label as i32).collect()
+}
+
+/// How far each centre went.
+fn shifts<T: Real>(old: &[T], new: &[T], d: usize) -> Vec<f64> {
+    old.chunks_exact(d)
+        .zip(new.chunks_exact(d))
+        .map(|(a, b)| {
+            let squares = a.iter().zip(b).map(|(&a, &b)| {
+                let t: f64 = b.into() - a.into();
+                t * t
+            });
+            squares.sum::<f64>().sqrt()
+        })
+        .collect()
+}
