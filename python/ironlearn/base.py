@@ -116,6 +116,10 @@ class Estimator(BaseEstimator):
         ValueError
             A parameter or a class label cannot be stored as data.
         """
+        _modelfile.write(path, self._contents())
+
+    def _contents(self) -> _modelfile.Contents:
+        """Return what a model file of the fitted estimator holds."""
         check_is_fitted(self)
         attributes, tensors = self._model_state()
         attributes["n_features_in_"] = int(self.n_features_in_)
@@ -126,9 +130,7 @@ class Estimator(BaseEstimator):
             name: _to_json(type(self).__name__, name, value)
             for name, value in self.get_params(deep=False).items()
         }
-        _modelfile.write(
-            path, _modelfile.Contents(type(self).__name__, parameters, attributes, tensors)
-        )
+        return _modelfile.Contents(type(self).__name__, parameters, attributes, tensors)
 
     @classmethod
     def _from_contents(cls, contents: _modelfile.Contents) -> Self:
@@ -157,7 +159,11 @@ class Estimator(BaseEstimator):
 
 def load_estimator(path: str | os.PathLike[str]) -> Estimator:
     """Return the estimator in the model file at `path`."""
-    contents = _modelfile.read(path)
+    return estimator_from(_modelfile.read(path), path)
+
+
+def estimator_from(contents: _modelfile.Contents, path: str | os.PathLike[str]) -> Estimator:
+    """Return the estimator that `contents`, read from `path`, describe."""
     module = TYPES.get(contents.type)
     if module is None:
         raise ModelFileError(

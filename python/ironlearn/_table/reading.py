@@ -86,6 +86,7 @@ def read_dataset(
     *,
     header: bool = True,
     folds: int | None = None,
+    min_classes: int = 2,
 ) -> Dataset:
     """Read a file and split off its target.
 
@@ -100,6 +101,8 @@ def read_dataset(
         As in `read_table`.
     folds : int, default=None
         The number of rows that each class needs.
+    min_classes : int, default=2
+        The number of classes that there must be.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def read_dataset(
         name, labels = target, _values(raw, target)
 
     def build() -> Dataset:
-        y = check_target(labels, name=name, folds=folds)
+        y = check_target(labels, name=name, folds=folds, min_classes=min_classes)
         table = _table_of(raw, without=name)
         if len(table) != len(y):
             raise DataError(f"the target {name!r} has {len(y)} rows, but X has {len(table)}.")

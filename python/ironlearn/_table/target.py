@@ -11,7 +11,9 @@ from ironlearn._table.columns import is_missing
 from ironlearn.exceptions import DataError
 
 
-def check_target(y: Any, *, name: str = "y", folds: int | None = None) -> NDArray[Any]:
+def check_target(
+    y: Any, *, name: str = "y", folds: int | None = None, min_classes: int = 2
+) -> NDArray[Any]:
     """Return class labels as integers, booleans or strings.
 
     Parameters
@@ -22,6 +24,8 @@ def check_target(y: Any, *, name: str = "y", folds: int | None = None) -> NDArra
         What error messages call the target.
     folds : int, default=None
         The number of rows that each class needs.
+    min_classes : int, default=2
+        The number of classes that there must be.
 
     Returns
     -------
@@ -49,7 +53,7 @@ def check_target(y: Any, *, name: str = "y", folds: int | None = None) -> NDArra
         raise DataError(f"the target {name!r} has no rows.")
     labels = _labels(name, values)
     classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 2:
+    if len(classes) < min_classes:
         raise DataError(
             f"the target {name!r} has one class only ({classes[0].item()!r}); at least two are "
             "needed."

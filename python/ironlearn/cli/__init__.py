@@ -19,6 +19,9 @@ from ironlearn.exceptions import DataError, InvalidParameterError, MissingExtraE
 COMMANDS = {
     "compare": "ironlearn.cli.compare",
     "bench": "ironlearn.cli.bench",
+    "fit": "ironlearn.cli.fit",
+    "predict": "ironlearn.cli.predict",
+    "evaluate": "ironlearn.cli.evaluate",
 }
 
 #: What a user can cause and mend: told in one line, without a traceback.

@@ -8,6 +8,7 @@ from ironlearn.evaluation.preprocessing import Preprocessor
 from ironlearn.evaluation.results import Comparison, Difference, Row, Side
 from ironlearn.evaluation.schema import Schema
 from ironlearn.evaluation.statistics import PairedTest, corrected_paired_test, holm
+from ironlearn.evaluation.tablemodel import TableModel
 
 __all__ = [
     "SPECS",
@@ -20,6 +21,7 @@ __all__ = [
     "Row",
     "Schema",
     "Side",
+    "TableModel",
     "available",
     "compare",
     "corrected_paired_test",

@@ -79,10 +79,13 @@ class Schema:
         DataError
             A column is missing, or its values are not of the expected kind.
         """
-        if self.sparse or (table.sparse is not None and not self.dropped):
+        if self.sparse:
             return self._align_sparse(table)
         if table.sparse is not None:
-            table = Table.from_any(table.sparse.toarray(), table.names)
+            # A column of which no row has a value need not be in a libsvm file.
+            absent = [name for name in self.kinds if name not in table]
+            dense = np.hstack([table.sparse.toarray(), np.zeros((len(table), len(absent)))])
+            table = Table.from_any(dense, [*table.names, *absent])
         missing = [name for name in self.kinds if name not in table]
         if missing:
             raise DataError(
@@ -110,10 +113,7 @@ class Schema:
                     f"{width}."
                 )
         matrix = table.sparse.copy()
-        # Trailing columns without a value are not in a libsvm file.
         matrix.resize(table.n_rows, width)
-        if not self.sparse:
-            matrix = matrix.toarray()
         return Table.from_any(matrix, list(self.kinds))
 
     def to_state(self) -> dict[str, Any]:
