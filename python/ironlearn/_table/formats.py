@@ -175,7 +175,7 @@ def _from_arrow(path: Path, table: Any, what: str) -> Raw:
 
 def read_npz(path: Path) -> Raw:
     """Read arrays X and y, or named columns of equal length."""
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     if not arrays:
         raise DataFileError(f"{path} holds no arrays.")

@@ -87,6 +87,7 @@ def read_dataset(
     header: bool = True,
     folds: int | None = None,
     min_classes: int = 2,
+    default_target: str | None = None,
 ) -> Dataset:
     """Read a file and split off its target.
 
@@ -103,6 +104,9 @@ def read_dataset(
         The number of rows that each class needs.
     min_classes : int, default=2
         The number of classes that there must be.
+    default_target : str, default=None
+        The target's column where `target` is not given and the file has no labels apart from
+        its columns.
 
     Returns
     -------
@@ -117,6 +121,8 @@ def read_dataset(
         The target cannot be learned.
     """
     raw = _read(path, header)
+    if target is None and raw.y is None:
+        target = default_target
     if target is None and raw.y is None:
         raise DataFileError(
             f"{os.fspath(path)}: name the column to predict (target); {_listed(raw.names)}"

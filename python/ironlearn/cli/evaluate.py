@@ -30,11 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ironlearn.exceptions import DataError
 
     model = TableModel.load(arguments.model)
-    libsvm_or_npz = arguments.data.lower().endswith((".npz", ".svm", ".libsvm", ".svmlight"))
-    target = arguments.target
-    if target is None and not libsvm_or_npz:
-        target = model.target_
-    data = read_dataset(arguments.data, target, header=not arguments.no_header, min_classes=1)
+    data = read_dataset(
+        arguments.data,
+        arguments.target,
+        header=not arguments.no_header,
+        min_classes=1,
+        default_target=model.target_,
+    )
     if model.clusters:
         if arguments.report:
             raise DataError("--report needs a classifier; the model is a clusterer.")

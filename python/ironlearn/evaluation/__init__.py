@@ -4,6 +4,7 @@ from ironlearn.evaluation.comparison import compare
 from ironlearn.evaluation.memory import peak_memory
 from ironlearn.evaluation.metrics import Curve, Report, evaluate
 from ironlearn.evaluation.models import SPECS, available
+from ironlearn.evaluation.plots import plot_confusion, plot_precision_recall, plot_roc
 from ironlearn.evaluation.preprocessing import Preprocessor
 from ironlearn.evaluation.results import Comparison, Difference, Row, Side
 from ironlearn.evaluation.schema import Schema
@@ -28,4 +29,7 @@ __all__ = [
     "evaluate",
     "holm",
     "peak_memory",
+    "plot_confusion",
+    "plot_precision_recall",
+    "plot_roc",
 ]
