@@ -206,9 +206,9 @@ def test_sparse_rows() -> None:
     assert result.notes == ["dense copies of the sparse rows were made for gaussian_nb"]
     dense = compare(X, y, models=["gaussian_nb"], cv=2).rows[0]
     assert result.rows[1].ours.scores == dense.ours.scores
-    wide = sp.csr_matrix((100, 10**8))
+    wide = sp.csr_matrix((600, 10**6))
     with pytest.raises(DataError, match="gaussian_nb need dense rows"):
-        compare(wide, np.arange(100) % 2, models=["gaussian_nb"], cv=2)
+        compare(wide, np.arange(600) % 2, models=["gaussian_nb"], cv=2)
 
 
 def test_warnings_become_notes(monkeypatch: pytest.MonkeyPatch) -> None:
