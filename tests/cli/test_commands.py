@@ -108,8 +108,8 @@ def test_compare_a_file(capsys: pytest.CaptureFixture[str], table: Path, tmp_pat
         ([], "required: COMMAND"),
         (["fit", "--data", "TABLE", "--model", "x", "--out", "m"], "unknown model 'x'"),
         (
-            ["fit", "--data", "TABLE", "--target", "kind", "--model", "linear_svc", "--param", "D=1",
-             "--out", "m"],
+            ["fit", "--data", "TABLE", "--target", "kind", "--model", "linear_svc", "--param",
+             "D=1", "--out", "m"],
             "LinearSVC has no parameter 'D'; it has C,",
         ),
         (
@@ -307,7 +307,7 @@ def test_a_column_that_is_missing_is_named(
         capsys, "fit", "--data", table, "--target", "kind", "--model", "gaussian_nb", "--out", model
     )
     _frame().drop(columns="colour").to_csv(new, index=False)
-    code, out, err = _run(
+    code, _, err = _run(
         capsys, "predict", "--model", model, "--data", new, "--out", tmp_path / "p.csv"
     )
     assert code == 2
