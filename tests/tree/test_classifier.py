@@ -317,24 +317,3 @@ def test_bad_input_is_named() -> None:
         model.predict(X * 1e300)
     with pytest.raises(AttributeError):
         _ = DecisionTreeClassifier().tree_
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize("name", ["letter", "spambase"])
-def test_mean_score_on_real_data(name: str, data_dir: Path) -> None:
-    file, target = {
-        "letter": ("letter/letter-recognition.data.gz", 0),
-        "spambase": ("spambase/spambase.data.gz", 57),
-    }[name]
-    frame = pd.read_csv(data_dir / "tabular" / file, header=None).sample(4000, random_state=0)
-    y = frame.pop(target).to_numpy()
-    X = frame.to_numpy(dtype=np.float32)
-    differences = []
-    for seed in range(20):
-        train, test, y_train, y_test = train_test_split(X, y, random_state=seed)
-        scores = [
-            kind(random_state=seed).fit(train, y_train).score(test, y_test)
-            for kind in (DecisionTreeClassifier, Theirs)
-        ]
-        differences.append(scores[0] - scores[1])
-    assert abs(np.mean(differences)) < 3 * np.std(differences, ddof=1) / np.sqrt(20) + 1e-3
