@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from objectives import objective
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -23,6 +22,7 @@ from sklearn.svm import LinearSVC as Theirs
 
 from ironlearn import _core
 from ironlearn.svm import LinearSVC
+from svm.objectives import objective
 
 #: Every combination that LIBLINEAR supports.
 COMBINATIONS: list[dict[str, Any]] = [
@@ -239,10 +239,9 @@ for dtype in ("f4", "f8"):
 """
 
 
-@pytest.mark.parametrize("tier", ["scalar", "avx2", "avx512"])
+@pytest.mark.parametrize("tier", ["scalar", "avx2"])
 def test_every_tier_reaches_the_objective(tier: str) -> None:
-    order = ["scalar", "avx2", "avx512"]
-    if order.index(tier) > order.index(_core.build_info()["simd_detected"]):
+    if tier != "scalar" and _core.build_info()["simd_detected"] == "scalar":
         pytest.skip(f"this processor lacks {tier}")
     out = subprocess.run(
         [sys.executable, "-W", "error", "-c", TIER_PROGRAM],

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from objectives import objective
 from scipy import sparse
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 import ironlearn
 from ironlearn import serving
 from ironlearn.svm import LinearSVC
+from svm.objectives import objective
 
 X, Y = load_iris(return_X_y=True)
 KINDS: list[dict[str, Any]] = [
