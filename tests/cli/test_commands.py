@@ -18,7 +18,7 @@ import pytest
 import ironlearn
 from ironlearn import _modelfile
 from ironlearn.cli import COMMANDS, main
-from ironlearn.evaluation import TableModel, available
+from ironlearn.evaluation import SPECS, TableModel, available
 from ironlearn.exceptions import ModelFileError
 
 
@@ -36,6 +36,11 @@ def _frame(n: int = 200, seed: int = 0) -> pd.DataFrame:
     )
     frame.loc[::9, "size"] = None
     return frame
+
+
+def _parts() -> tuple[pd.DataFrame, pd.Series]:
+    frame = _frame()
+    return frame.drop(columns="kind"), frame["kind"]
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +156,31 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in out for name in COMMANDS)
     for name in COMMANDS:
         assert _run(capsys, name, "--help")[0] == 0
+
+
+def test_help_of_compare_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = _run(capsys, "compare", "--help")
+    assert all(name in out for name in SPECS)
+
+
+def test_a_reader_that_goes_away(tmp_path: Path, table: Path) -> None:
+    model = tmp_path / "m"
+    TableModel("gaussian_nb").fit(*_parts()).save(model)
+    big = tmp_path / "big.csv"
+    _frame(60_000).drop(columns="kind").to_csv(big, index=False)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ironlearn.cli", "predict", "--model", model, "--data", big],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "y\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(30) == 1
 
 
 def test_help_is_light() -> None:

@@ -19,7 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_data(parser, target=True, required=False)
     parser.add_argument(
-        "--models", default="all", metavar="A,B", help="models by name, or all (the default)"
+        "--models",
+        default="all",
+        metavar="A,B",
+        help="all (the default) or some of gaussian_nb, categorical_nb, decision_tree, "
+        "random_forest, linear_svc, kmeans",
     )
     parser.add_argument(
         "--cv", type=integer(2), default=5, metavar="N", help="stratified folds (default 5)"

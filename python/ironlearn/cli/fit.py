@@ -13,7 +13,7 @@ HELP = "train one model on a file and save it with its preprocessing"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_data(parser, target=True)
-    parser.add_argument("--model", required=True, metavar="NAME", help="such as random_forest")
+    parser.add_argument("--model", required=True, metavar="NAME", help="a model that compare names")
     parser.add_argument(
         "--param",
         action="append",

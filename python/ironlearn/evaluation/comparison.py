@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -219,8 +220,11 @@ class _Work:
                 for side in row.sides:
                     side.memory_bytes = _memory(make(side.library), data)
             fitted = _fit_both(row, make, data, number)
-            for side, model, pool in zip(row.sides, fitted, pooled, strict=True):
-                found, predicted, scores = _judge(spec, model, data, len(self.class_names))
+            for side, (model, predicted), pool in zip(row.sides, fitted, pooled, strict=True):
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    found, scores = _judge(spec, model, predicted, data, len(self.class_names))
+                _note(side, caught)
                 for score, value in found.items():
                     side.scores.setdefault(score, []).append(value)
                 if spec.task == "classify" and number < self.cv:
@@ -294,34 +298,41 @@ def _shared(theirs: Any) -> dict[str, Any]:
     }
 
 
-def _fit_both(row: Row, make: Callable[[str], Any], data: _Split, number: int) -> tuple[Any, Any]:
-    """Fit and predict with both libraries in turns; return the fitted models."""
+def _fit_both(
+    row: Row, make: Callable[[str], Any], data: _Split, number: int
+) -> list[tuple[Any, NDArray[Any]]]:
+    """Fit and predict with both libraries in turns; return the models and their answers."""
     order = row.sides if number % 2 == 0 else row.sides[::-1]
     models: dict[str, Any] = {}
+    answers: dict[str, NDArray[Any]] = {}
     fits: dict[str, list[float]] = {side.library: [] for side in order}
     predictions: dict[str, list[float]] = {side.library: [] for side in order}
     for round_ in range(_ROUNDS):
         for side in order:
-            seconds = fits[side.library]
-            if round_ == 0 or min(seconds) < _QUICK:
-                model = make(side.library)
-                with warnings.catch_warnings(record=True) as caught:
-                    warnings.simplefilter("always")
-                    start = time.perf_counter()
-                    model.fit(data.X_train, data.y_train)
-                    seconds.append(time.perf_counter() - start)
-                models[side.library] = model
-                _note(side, caught)
+            if round_ == 0 or min(fits[side.library]) < _QUICK:
+                model = models[side.library] = make(side.library)
+                _timed(side, fits, partial(model.fit, data.X_train, data.y_train))
         for side in order:
-            seconds = predictions[side.library]
-            if round_ == 0 or min(seconds) < _QUICK:
-                start = time.perf_counter()
-                models[side.library].predict(data.X_test)
-                seconds.append(time.perf_counter() - start)
+            if round_ == 0 or min(predictions[side.library]) < _QUICK:
+                model = models[side.library]
+                answers[side.library] = np.asarray(
+                    _timed(side, predictions, partial(model.predict, data.X_test))
+                )
     for side in row.sides:
         side.fit_seconds.append(min(fits[side.library]))
         side.predict_seconds.append(min(predictions[side.library]))
-    return models[LIBRARIES[0]], models[LIBRARIES[1]]
+    return [(models[side.library], answers[side.library]) for side in row.sides]
+
+
+def _timed(side: Side, seconds: dict[str, list[float]], call: Callable[[], Any]) -> Any:
+    """Call, note the seconds and the warnings of a side, and return the answer."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        start = time.perf_counter()
+        answer = call()
+        seconds[side.library].append(time.perf_counter() - start)
+    _note(side, caught)
+    return answer
 
 
 def _note(side: Side, caught: Sequence[warnings.WarningMessage]) -> None:
@@ -332,14 +343,13 @@ def _note(side: Side, caught: Sequence[warnings.WarningMessage]) -> None:
 
 
 def _judge(
-    spec: Spec, model: Any, data: _Split, n_classes: int
-) -> tuple[dict[str, float], NDArray[Any], NDArray[np.float64] | None]:
-    predicted = np.asarray(model.predict(data.X_test))
+    spec: Spec, model: Any, predicted: NDArray[Any], data: _Split, n_classes: int
+) -> tuple[dict[str, float], NDArray[np.float64] | None]:
     if spec.task == "cluster":
         found = {
             "adjusted_rand": float(adjusted_rand_score(data.y_test, predicted)),
             "inertia": float(model.inertia_),
         }
-        return found, predicted, None
+        return found, None
     scores = class_scores(model, data.X_test)
-    return quick_scores(data.y_test, predicted, scores, np.arange(n_classes)), predicted, scores
+    return quick_scores(data.y_test, predicted, scores, np.arange(n_classes)), scores

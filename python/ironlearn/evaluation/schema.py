@@ -14,6 +14,7 @@ from ironlearn._table import KINDS, Table
 from ironlearn.exceptions import DataError, ModelFileError
 
 _ID_NAME = re.compile(r"(^|[_\W])(id|uuid|guid|index|row|key)$|^unnamed", re.IGNORECASE)
+_IDENTIFIER = "identifier"
 _MIN_ROWS = 20  # below that many rows, that all values differ says nothing
 
 
@@ -62,6 +63,12 @@ class Schema:
                 kinds[name] = kind
             else:
                 dropped[name] = reason
+        if not kinds:
+            # Numbers without repeats may be all there is to learn from.
+            for name in [n for n in dropped if dropped[n].startswith(_IDENTIFIER)]:
+                if table.kind(name) == "number":
+                    kinds[name] = "number"
+                    del dropped[name]
         if not kinds:
             why = ", ".join(f"{name} ({reason})" for name, reason in list(dropped.items())[:5])
             raise DataError(f"no column can be learned from: {why}.")
@@ -162,7 +169,7 @@ def _useless(name: str, kind: str, values: NDArray[Any]) -> str | None:
             return "constant"
         if len(present) >= _MIN_ROWS:
             if distinct == len(present):
-                return "identifier: all values differ"
+                return f"{_IDENTIFIER}: all values differ"
             if distinct > len(present) / 2 and sum(map(len, present)) > 40 * len(present):
                 return "free text"
         return None
@@ -184,7 +191,7 @@ def _identifier(name: str, values: NDArray[Any]) -> str | None:
         return None
     if (values != np.floor(values)).any() or len(np.unique(values)) < len(values):
         return None
-    return "identifier: consecutive numbers" if consecutive else "identifier: all values differ"
+    return f"{_IDENTIFIER}: {'consecutive numbers' if consecutive else 'all values differ'}"
 
 
 def _converted(name: str, kind: str, given: str, values: NDArray[Any]) -> NDArray[Any]:
