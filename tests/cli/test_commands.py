@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import dump_svmlight_file
 
 import ironlearn
 from ironlearn import _modelfile
@@ -164,23 +165,26 @@ def test_help_of_compare_names_every_model(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_reader_that_goes_away(tmp_path: Path, table: Path) -> None:
+    """As with ``ironlearn predict ... | head -1``: no traceback, no message."""
     model = tmp_path / "m"
     TableModel("gaussian_nb").fit(*_parts()).save(model)
-    big = tmp_path / "big.csv"
-    _frame(60_000).drop(columns="kind").to_csv(big, index=False)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ironlearn.cli", "predict", "--model", model, "--data", big],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    program = (
+        "import io, os, sys\n"
+        "class Gone(io.StringIO):\n"
+        "    def write(self, text):\n"
+        "        raise BrokenPipeError\n"
+        "    def fileno(self):\n"
+        "        return 1\n"
+        "sys.stdout = Gone()\n"
+        "from ironlearn.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "predict", "--model", model, "--data", table],
+        capture_output=True,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline() == "y\n"
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait(30) == 1
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 def test_help_is_light() -> None:
@@ -384,3 +388,55 @@ def test_model_files_of_tables_are_checked(table: Path, tmp_path: Path) -> None:
     model.estimator_.save(path)
     with pytest.raises(ModelFileError, match=r"without the preprocessing.*ironlearn\.load"):
         TableModel.load(path)
+
+
+@pytest.mark.parametrize("name", ["linear_svc", "random_forest"])
+def test_sparse_files(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
+    """A file whose last columns have no value is narrower than the one trained with."""
+    rng = np.random.RandomState(0)
+    X = rng.rand(120, 6) * (rng.rand(120, 6) < 0.5)
+    y = np.where(X[:, 0] > 0.3, 2, 1)
+    dump_svmlight_file(X, y, str(tmp_path / "train.svm"), zero_based=False)
+    X[:, 4:] = 0
+    dump_svmlight_file(X, y, str(tmp_path / "test.svm"), zero_based=False)
+    model = tmp_path / "m"
+    common = ["--model", model, "--data", tmp_path / "test.svm"]
+    arguments = ["--data", tmp_path / "train.svm", "--model", name, "--out", model]
+    assert _run(capsys, "fit", *arguments)[0] == 0
+    code, out, _ = _run(capsys, "predict", *common)
+    assert code == 0
+    assert out.splitlines()[0] == "target"
+    assert (np.array(out.splitlines()[1:], dtype=int) == y).mean() > 0.8
+    code, out, _ = _run(capsys, "evaluate", *common)
+    assert code == 0
+    assert "accuracy 0.8" in out or "accuracy 0.9" in out or "accuracy 1" in out
+    (tmp_path / "test.svm").write_text("1 9:5\n2 1:1\n")
+    code, _, err = _run(capsys, "predict", *common)
+    if name == "linear_svc":
+        assert (code, "have 9 columns, but the model was trained with 6" in err) == (2, True)
+
+
+@pytest.mark.skipif("kmeans" not in available(), reason="this build has no KMeans")
+def test_clusters(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path) -> None:
+    model, new = tmp_path / "m", tmp_path / "new.csv"
+    _parts()[0].to_csv(new, index=False)
+    for options, count in ((["--param", "n_clusters=4"], 4), (["--target", "kind"], 3)):
+        data = table if "--target" in options else new
+        code, _, err = _run(
+            capsys, "fit", "--data", data, "--model", "kmeans", "--out", model, *options
+        )
+        assert code == 0, err
+        code, out, _ = _run(capsys, "predict", "--model", model, "--data", new)
+        lines = out.splitlines()
+        assert lines[0] == "cluster"
+        assert set(lines[1:]) == {str(k) for k in range(count)}
+    code, out, _ = _run(
+        capsys, "evaluate", "--model", model, "--data", table, "--json", tmp_path / "e.json"
+    )
+    assert code == 0
+    assert out.startswith("adjusted Rand index ")
+    assert json.loads((tmp_path / "e.json").read_text())["n_rows"] == 200
+    code, _, err = _run(
+        capsys, "evaluate", "--model", model, "--data", table, "--report", tmp_path / "e.html"
+    )
+    assert (code, "--report needs a classifier" in err) == (2, True)
