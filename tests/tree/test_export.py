@@ -40,6 +40,22 @@ def test_text_is_scikit_learn_s(tree: DecisionTreeClassifier) -> None:
     assert "truncated branch" in export_text(tree, max_depth=0)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_depth": 0},
+        {"max_depth": 1, "show_weights": True},
+        {"spacing": 1, "decimals": 4},
+        {"show_weights": True, "decimals": 0, "class_names": ["a", "b", "c"]},
+    ],
+)
+def test_text_options_are_scikit_learn_s(options: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"max_depth": 4, "min_samples_leaf": 2, "random_state": 0}
+    ours, theirs = (kind(**settings).fit(X[:, 2:3], Y) for kind in (DecisionTreeClassifier, Theirs))
+    assert ours.get_depth() == 4
+    assert export_text(ours, **options) == their_text(theirs, **options)
+
+
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"label": "root", "filled": True},
