@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import inspect
 import multiprocessing
 import os
@@ -276,7 +277,6 @@ def test_docstring_has_the_sections_of_numpydoc(name: str) -> None:
         assert f"\n{parameter} : " in text, parameter
 
 
-def test_every_type_of_the_table_is_public() -> None:
-    for name, module in TYPES.items():
-        if name in NAMES:
-            assert name in __import__(module, fromlist=["__all__"]).__all__
+@each
+def test_every_type_of_the_table_is_public(name: str) -> None:
+    assert name in importlib.import_module(TYPES[name]).__all__

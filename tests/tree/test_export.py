@@ -40,6 +40,22 @@ def test_text_is_scikit_learn_s(tree: DecisionTreeClassifier) -> None:
     assert "truncated branch" in export_text(tree, max_depth=0)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_depth": 0},
+        {"max_depth": 1, "show_weights": True},
+        {"spacing": 1, "decimals": 4},
+        {"show_weights": True, "decimals": 0, "class_names": ["a", "b", "c"]},
+    ],
+)
+def test_text_options_are_scikit_learn_s(options: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"max_depth": 4, "min_samples_leaf": 2, "random_state": 0}
+    ours, theirs = (kind(**settings).fit(X[:, 2:3], Y) for kind in (DecisionTreeClassifier, Theirs))
+    assert ours.get_depth() == 4
+    assert export_text(ours, **options) == their_text(theirs, **options)
+
+
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"label": "root", "filled": True},
@@ -56,7 +72,8 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_graphviz_is_scikit_learn_s(options: dict[str, Any], weighted: bool) -> None:
-    weights = np.linspace(0.5, 2, len(Y)) if weighted else None
+    # Eighths are exact: scikit-learn would split pure nodes whose weights are rounded.
+    weights = 0.5 + np.arange(len(Y)) % 13 / 8 if weighted else None
     settings: dict[str, Any] = {"max_depth": 3, "min_samples_leaf": 3, "random_state": 0}
     ours, theirs = (
         kind(**settings).fit(X[:, 2:3], Y, weights) for kind in (DecisionTreeClassifier, Theirs)

@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier as TheirTree
+from sklearn.utils.fixes import parse_version
 
 from ironlearn import tree as our_tree
 from ironlearn.ensemble import RandomForestClassifier
@@ -170,7 +171,15 @@ def test_weights_are_routed(which: str) -> None:
     assert "check_input" not in str(requests)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
+#: scikit-learn 1.8 reads names by a protocol that Polars has given up.
+LIBRARIES = (
+    ["pandas", "polars"]
+    if parse_version(sklearn.__version__) >= parse_version("1.9")
+    else ["pandas"]
+)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 @pairs
 def test_names_of_columns_are_kept_and_checked(which: str, library: str) -> None:
     frames = pytest.importorskip(library)

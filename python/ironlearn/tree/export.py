@@ -75,6 +75,7 @@ def export_text(
     labels = class_names_of(decision_tree, class_names)
     indent = "|" + " " * spacing
     lines: list[str] = []
+    levels = _levels(tree)
     stack: list[tuple[int, int, str | None]] = [(0, 0, None)]
     while stack:
         node, depth, condition = stack.pop()
@@ -88,7 +89,7 @@ def export_text(
                 weights = f"weights: [{', '.join(f'{c:.{decimals}f}' for c in counts)}] "
             lines.append(f"{bullet} {weights}class: {labels[int(tree.value[node, 0].argmax())]}")
         elif depth > max_depth:
-            lines.append(f"{bullet} truncated branch")
+            lines.append(f"{bullet} truncated branch of depth {levels[node]}")
         else:
             left, right = conditions(
                 decision_tree, node, names, f"{tree.threshold[node]:.{decimals}f}", show_missing
@@ -96,6 +97,17 @@ def export_text(
             stack.append((int(tree.children_right[node]), depth + 1, right))
             stack.append((int(tree.children_left[node]), depth + 1, left))
     return "\n".join(lines) + "\n"
+
+
+def _levels(tree: Tree) -> list[int]:
+    """Return how many levels of nodes there are from each node down."""
+    levels = [1] * tree.node_count
+    for node in range(tree.node_count - 1, -1, -1):
+        left, right = int(tree.children_left[node]), int(tree.children_right[node])
+        if left != LEAF:
+            # Children come after their parents.
+            levels[node] = 1 + max(levels[left], levels[right])
+    return levels
 
 
 def export_graphviz(
