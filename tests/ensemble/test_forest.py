@@ -97,6 +97,10 @@ def test_warm_start_grows_the_same_forest(tmp_path: Path) -> None:
         grown.fit(X, Y)
     with pytest.raises(ValueError, match="n_estimators=3 must be larger"):
         grown.set_params(n_estimators=3).fit(X, Y)
+    with pytest.raises(ValueError, match="warm_start=True: y has the classes"):
+        grown.set_params(n_estimators=20).fit(X, np.minimum(Y, 5))
+    # A refused fit leaves the forest as it was.
+    np.testing.assert_array_equal(grown.predict(X), whole.predict(X))
 
 
 def test_trees_can_be_taken_out() -> None:

@@ -214,8 +214,9 @@ class RandomForestClassifier(TreeClassifier):
         X = self._fit_input(X, reset=kept is None)
         codes, weights, total = self._fit_targets(X, y, sample_weight, None)
         if before is not None and not np.array_equal(before, self.classes_):
+            given, self.classes_ = self.classes_, before
             raise ValueError(
-                f"warm_start=True: y has the classes {self.classes_}, the fitted forest {before}."
+                f"warm_start=True: y has the classes {given}, the fitted forest {before}."
             )
         weights = self._class_weighted(y, codes, weights)
         if first < self.n_estimators or self._n_samples != len(X):
