@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ironlearn import _core
 from ironlearn.reference import forest as reference_forest
 from ironlearn.reference import tree as reference
+from ironlearn.tree import DecisionTreeClassifier
 
 SETTINGS: dict[str, Any] = {
     "criterion": "gini",
@@ -265,3 +266,35 @@ def test_infinity_is_refused_by_both() -> None:
     for fit in (_core.tree_fit, reference.tree_fit):
         with pytest.raises(ValueError, match="infinity"):
             fit(x, y, None, n_classes=2, max_features=1, **SETTINGS)
+
+
+@hypothesis_settings(max_examples=60)
+@given(
+    rows=st.integers(2, 40),
+    width=st.integers(1, 5),
+    dtype=st.sampled_from(["b", "u1", "i2", "u4", "i8", "f2", "f4", "f8", ">f8", "O"]),
+    layout=st.sampled_from(["C", "F", "strided", "list"]),
+    seed=st.integers(0, 1000),
+)
+def test_every_dtype_and_layout_gives_the_plain_tree(
+    rows: int, width: int, dtype: str, layout: str, seed: int
+) -> None:
+    rng = np.random.RandomState(seed)
+    values = rng.randint(0, 5, size=(rows, width))
+    y = rng.randint(3, size=rows)
+    y[:2] = 0, 1
+    X: Any = values.astype(dtype)
+    if layout == "F":
+        X = np.asfortranarray(X)
+    elif layout == "strided":
+        X = np.repeat(X, 2, axis=1)[:, ::2]
+    elif layout == "list":
+        X = X.tolist()
+    fitted = DecisionTreeClassifier(random_state=seed).fit(X, y)
+    codes = np.unique(y, return_inverse=True)[1].astype(np.uint32)
+    chosen = {**SETTINGS, "max_features": width, "n_classes": len(set(y)), "seed": seed}
+    plain = reference.tree_fit(values.astype(np.float32), codes, None, **chosen)
+    assert_same_nodes(fitted._model.arrays(), plain)
+    np.testing.assert_array_equal(
+        fitted.apply(X), reference.apply(plain, values.astype(np.float32), n_threads=1)[:, 0]
+    )
