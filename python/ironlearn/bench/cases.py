@@ -56,6 +56,9 @@ _MODELS: dict[str, dict[str, Any]] = {
 }
 MODELS = tuple(_MODELS)
 
+#: Clusters looked for in data of few rows; ten elsewhere.
+_CLUSTERS = {"iris": 3, "wine": 3, "breast_cancer": 2}
+
 _LADDER = {
     "iris": "quick",
     "wine": "standard",
@@ -71,9 +74,10 @@ def _ladder() -> list[Case]:
     for model, settings in _MODELS.items():
         kind = "codes" if model == "CategoricalNB" else "float64"
         for source, suite in _LADDER.items():
-            cases.append(
-                Case(f"{model}/{source}", model, source, kind, settings=settings, suite=suite)
-            )
+            own = settings
+            if model == "KMeans" and source in _CLUSTERS:
+                own = {**settings, "n_clusters": _CLUSTERS[source]}
+            cases.append(Case(f"{model}/{source}", model, source, kind, settings=own, suite=suite))
         cases.append(
             Case(
                 f"{model}/digits/one-row",

@@ -135,10 +135,12 @@ impl<W: Cell> CountTable<W> {
         assert!(class < self.classes && codes.len() == self.slots.len());
         let start = class * self.stride;
         let cells = &mut self.cells[start..start + self.stride];
-        for (j, (code, slot)) in codes.iter().zip(&self.slots).enumerate().skip(from) {
+        // Slices and not `skip`, which would keep the counter in memory.
+        let (rest, slots) = (&codes[from..], &self.slots[from..]);
+        for (j, (code, slot)) in rest.iter().zip(slots).enumerate() {
             let code = code.index();
             if code >= u64::from(slot.room) {
-                return j;
+                return from + j;
             }
             // SAFETY: code < room and base + room <= stride, the length of `cells`.
             unsafe { cells.get_unchecked_mut(slot.base as usize + code as usize) }.add(weight);
