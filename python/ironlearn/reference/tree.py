@@ -1,8 +1,10 @@
 """One exact decision tree in plain Python: which nodes there are, in which order.
 
 Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees", 1984. Numbers are
-added up in the order in which the native engine adds them up, so that equal splits are equal
-to the last bit.
+added up in the order in which the native engine adds them up and logarithms are those of the
+same C library, so that trees are equal node by node for every setting. Weights that depend on
+the class alone are the exception: the native engine may multiply where this adds up, so that
+their sums, and the scores of splits, are equal to rounding only.
 """
 
 from __future__ import annotations
