@@ -51,6 +51,20 @@ def test_all_models_on_iris() -> None:
     assert "±" in text
 
 
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    result = compare(*IRIS, models=["gaussian_nb", "categorical_nb"], cv=2)
+    for side in (side for row in result.rows for side in row.sides):
+        side.fit_seconds, side.predict_seconds = [0.1234, 0.1236], [9.996e-4, 9.997e-4]
+        side.memory_bytes = 123_456_789
+    text = result.to_text(80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("117.7 MB") == 4
+    assert text.count("124 ms") + text.count("123 ms") == 4
+    assert text.count("1 ms") == 4  # not 1e+03 us
+    assert "…" not in result.to_text(120)
+
+
 def test_scores_are_those_of_the_same_splits() -> None:
     X, y = load_digits(return_X_y=True)
     keep = X.std(axis=0) > 0

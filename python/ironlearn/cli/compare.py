@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     for line in describe(Schema.infer(data.table)) + data.notes:
         console.print(f"  {line}", style="dim", highlight=False, markup=False)
     result = _compare(data, [spec.name for spec in specs], arguments)
-    for part in renderables(result):
+    for part in renderables(result, console.width):
         console.print(part)
     if arguments.json:
         write_atomically(arguments.json, result.to_json().encode())

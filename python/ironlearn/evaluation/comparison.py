@@ -32,6 +32,7 @@ from ironlearn.exceptions import DataError, InvalidParameterError
 Progress = Callable[[str, int, int], None]
 _MAX_DENSE_BYTES = 4 << 30
 _QUICK = 0.02  # seconds below which a timing is repeated
+_WARM = 1.0  # seconds up to which a fit is done once more to measure its memory
 _ROUNDS = 3
 
 
@@ -54,7 +55,7 @@ def compare(
     Both libraries get the same matrices, splits, settings and numbers of threads, and take
     turns at going first. Preprocessing is learned from each split's training rows and is not
     part of the times; where a fit or prediction takes less than 20 ms, the best of three
-    counts. Memory is measured in a fit of its own, which is also the warm-up.
+    counts. Memory is measured in fits of its own, which are also the warm-up.
 
     Parameters
     ----------
@@ -218,7 +219,7 @@ class _Work:
             if number == 0:
                 row.parameters = _shared(make(LIBRARIES[1]))
                 for side in row.sides:
-                    side.memory_bytes = _memory(make(side.library), data)
+                    side.memory_bytes = _memory(make, side.library, data)
             fitted = _fit_both(row, make, data, number)
             for side, (model, predicted), pool in zip(row.sides, fitted, pooled, strict=True):
                 with warnings.catch_warnings(record=True) as caught:
@@ -282,10 +283,19 @@ class _Pool:
             self.scores[rows] = scores
 
 
-def _memory(model: Any, data: _Split) -> int | None:
+def _memory(make: Callable[[str], Any], library: str, data: _Split) -> int | None:
+    """Return the peak of extra memory during a fit that is not timed.
+
+    The first fit of a model also loads code and starts threads; where it is quick, a second
+    one counts.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return peak_memory(lambda: model.fit(data.X_train, data.y_train))[1]
+        start = time.perf_counter()
+        extra = peak_memory(partial(make(library).fit, data.X_train, data.y_train))[1]
+        if time.perf_counter() - start < _WARM:
+            extra = peak_memory(partial(make(library).fit, data.X_train, data.y_train))[1]
+    return extra
 
 
 def _shared(theirs: Any) -> dict[str, Any]:

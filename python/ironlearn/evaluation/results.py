@@ -179,14 +179,20 @@ class Comparison:
         return comparison_page(self)
 
     def to_text(self, width: int = 120) -> str:
-        """Return the table as text."""
+        """Return the table as text.
+
+        Parameters
+        ----------
+        width : int, default=120
+            Columns of the terminal; 80 are enough.
+        """
         from rich.console import Console
 
         from ironlearn.evaluation.text import renderables
 
         console = Console(width=width, color_system=None, force_terminal=False)
         with console.capture() as capture:
-            for part in renderables(self):
+            for part in renderables(self, width):
                 console.print(part)
         return capture.get()
 

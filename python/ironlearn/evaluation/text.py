@@ -13,43 +13,50 @@ from ironlearn.evaluation.results import LEVEL, Comparison, Row, Side
 
 #: Scores of clusterers, with their titles.
 CLUSTER = {"adjusted_rand": "adj. Rand", "inertia": "inertia"}
+#: Titles where a terminal has 80 columns; spreads then have a line of their own.
+_SHORT = dict(zip(SCORES, ("accur.", "precis.", "recall", "F1", "AUC"), strict=True))
+_WIDE = 115
 
 
 def seconds(value: float) -> str:
     """Return a duration with three digits and a unit."""
-    for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms")):
-        if value < limit:
+    for factor, unit in ((1e6, "us"), (1e3, "ms")):
+        if value * factor < 999.5:
             return f"{value * factor:.3g} {unit}"
-    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
+    return f"{value:.3g} s" if value < 999.5 else f"{value:.0f} s"
 
 
 def size(value: int | None) -> str:
     """Return a number of bytes with a unit."""
     if value is None:
         return "-"
+    if value < 0.05 * 2**20:
+        return "<0.1 MB"
     return f"{value / 2**20:.1f} MB" if value < 2**30 else f"{value / 2**30:.2f} GB"
 
 
 def ratio(value: float) -> str:
     """Return a factor with three digits."""
-    return f"{value:.3g}x" if value < 1000 else f"{value:.0f}x"
+    return f"{value:.3g}x" if value < 999.5 else f"{value:.0f}x"
 
 
 def difference(row: Row, score: str) -> str:
     """Return the difference of a score with its sign."""
     value = row.ours.mean(score) - row.theirs.mean(score)
-    shown = f"{value:+.3g}" if score == "inertia" else f"{value:+.4f}"
-    return shown.replace("-0.0000", "+0.0000")
+    if score == "inertia":
+        return f"{value:+.3g}"
+    return f"{value:+.4f}".replace("-0.0000", "+0.0000")
 
 
-def renderables(result: Comparison) -> Iterator[Any]:
-    """Yield the parts of a comparison for a console of rich."""
+def renderables(result: Comparison, width: int) -> Iterator[Any]:
+    """Yield the parts of a comparison for a console of rich with `width` columns."""
+    narrow = width < _WIDE
     classify = [row for row in result.rows if row.task == "classify"]
     cluster = [row for row in result.rows if row.task == "cluster"]
     if classify:
-        yield _table(classify, SCORES)
+        yield _table(classify, _SHORT if narrow else SCORES, narrow)
     if cluster:
-        yield _table(cluster, CLUSTER)
+        yield _table(cluster, CLUSTER, narrow)
     if not result.rows:
         yield Text("no model was finished")
         return
@@ -76,17 +83,23 @@ def notes(result: Comparison) -> list[str]:
     return lines
 
 
-def _table(rows: list[Row], scores: Mapping[str, str]) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
+def _table(rows: list[Row], scores: Mapping[str, str], narrow: bool) -> Table:
+    gap = (0, 1 if narrow else 2, 0, 0)
+    table = Table(box=None, header_style="bold", padding=gap, pad_edge=False)
     table.add_column("model", no_wrap=True)
-    for title in (*scores.values(), "fit", "predict", "memory"):
-        table.add_column(title, justify="right")
+    for title in scores.values():
+        table.add_column(title, justify="right", min_width=7)
+    for title in ("fit", "predict", "memory"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(row.model, style="bold"))
         for side in row.sides:
             table.add_row(f"  {side.library}", *cells(side, scores))
         marks = [
-            _marked(difference(row, s), row, s) if s in row.differences else "" for s in scores
+            _marked(difference(row, s).replace("0.", ".", 1), row, s)
+            if s in row.differences
+            else ""
+            for s in scores
         ]
         table.add_row(
             Text("  difference", style="cyan"),
