@@ -24,9 +24,9 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def adult(data_dir: Path) -> pd.DataFrame:
-    """The first 4,000 rows of Adult: numbers, categories, and missing values as "?"."""
+    """The first 2,000 rows of Adult: numbers, categories, and missing values as "?"."""
     path = data_dir / "tabular" / "adult" / "adult-train.csv.gz"
-    frame = pd.read_csv(path, header=None, names=NAMES, skipinitialspace=True, nrows=4000)
+    frame = pd.read_csv(path, header=None, names=NAMES, skipinitialspace=True, nrows=2000)
     return frame.assign(seen=pd.Timestamp("1994-01-01") + pd.to_timedelta(frame["age"], unit="h"))
 
 
@@ -38,12 +38,12 @@ def test_adult_in_each_format(adult: pd.DataFrame, tmp_path: Path, ending: str) 
     else:
         getattr(adult.replace("?", None), f"to_{ending}")(path)
     data = read_dataset(path, "income", folds=5)
-    assert len(data.table) == 4000
+    assert len(data.table) == 2000
     assert sorted(set(data.y.tolist())) == ["<=50K", ">50K"]
     kinds = [data.table.kind(name) for name in data.table.names]
     assert (kinds.count("number"), kinds.count("category"), kinds.count("date")) == (6, 8, 1)
     missing = sum(v is None for v in data.table.values("occupation").tolist())
-    assert missing == (adult["occupation"] == "?").sum() > 100
+    assert missing == (adult["occupation"] == "?").sum() > 50
 
 
 def test_compare_adult(
