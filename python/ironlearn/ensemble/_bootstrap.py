@@ -1,4 +1,4 @@
-"""Bootstrap samples: how many rows are drawn, and which."""
+"""Bootstrap samples: rows' weights, how many rows are drawn, and which."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
 
 from ironlearn import _core, _random
 
@@ -55,6 +56,26 @@ def drawn_rows(
     found = np.searchsorted(sums, _random.unit(words) * sums[-1], side="right")
     last = np.searchsorted(sums, sums[-1], side="left")
     return np.where(found < rows, found, last).astype(np.int32)
+
+
+def class_weighted(
+    class_weight: Any,
+    y: Any,
+    codes: NDArray[np.uint32],
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Return the rows' weights times those of their classes.
+
+    A string balances the classes: each weighs the same, its rows' own weights included.
+    """
+    if isinstance(class_weight, str):
+        sums = np.bincount(codes, weights)
+        # A class whose rows all weigh nothing has no weight to balance.
+        scale = sums.sum() / (len(sums) * np.where(sums > 0, sums, 1.0))
+        expanded = scale[codes]
+    else:
+        expanded = compute_sample_weight(class_weight, np.asarray(y).ravel())
+    return expanded if weights is None else weights * expanded
 
 
 def out_of_bag_votes(

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from ironlearn import _core, _modelfile
@@ -218,7 +217,17 @@ class RandomForestClassifier(TreeClassifier):
             raise ValueError(
                 f"warm_start=True: y has the classes {given}, the fitted forest {before}."
             )
-        weights = self._class_weighted(y, codes, weights)
+        if isinstance(self.class_weight, str) and self.warm_start:
+            warnings.warn(
+                f"class_weight={self.class_weight!r} with warm_start=True weighs the classes of "
+                "each fit anew: pass a dict of weights of all the data's classes instead.",
+                UserWarning,
+                stacklevel=2,
+            )
+        # Native code weighs the classes of each bootstrap sample.
+        subsample = self.class_weight == "balanced_subsample" and bool(self.bootstrap)
+        if self.class_weight is not None and not subsample:
+            weights = _bootstrap.class_weighted(self.class_weight, y, codes, weights)
         if first < self.n_estimators or self._n_samples != len(X):
             for name in ("oob_score_", "oob_decision_function_"):
                 self.__dict__.pop(name, None)
@@ -305,30 +314,6 @@ class RandomForestClassifier(TreeClassifier):
         # The pruned trees vote, not the full ones.
         numbers = range(first, self.n_estimators)
         return model, None if votes is None else self._votes(model, X, numbers)
-
-    def _class_weighted(
-        self, y: Any, codes: NDArray[np.uint32], weights: NDArray[np.float64] | None
-    ) -> NDArray[np.float64] | None:
-        """Return the rows' weights times those of their classes."""
-        if self.class_weight is None:
-            return weights
-        if isinstance(self.class_weight, str):
-            if self.warm_start:
-                warnings.warn(
-                    f"class_weight={self.class_weight!r} with warm_start=True weighs the classes "
-                    "of each fit anew: pass a dict of weights of all the data's classes instead.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-            if self.class_weight == "balanced_subsample" and self.bootstrap:
-                return weights
-            sums = np.bincount(codes, weights, len(self.classes_))
-            # A class whose rows all weigh nothing has no weight to balance.
-            scale = sums.sum() / (len(sums) * np.where(sums > 0, sums, 1.0))
-            expanded = scale[codes]
-        else:
-            expanded = compute_sample_weight(self.class_weight, np.asarray(y).ravel())
-        return expanded if weights is None else weights * expanded
 
     def _kept_model(self) -> _core.ForestModel | None:
         if not self.warm_start or not hasattr(self, "_model"):
@@ -419,27 +404,76 @@ class RandomForestClassifier(TreeClassifier):
         return self.estimators_[index]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class with most votes for each row of X (n_samples, n_features)."""
+        """Return the class with most votes for each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Class labels; of classes with equal votes the first.
+        """
         X = self._predict_input(X)
         codes = self._model.predict_codes(X, voting=self.voting, n_threads=self._n_threads())
         return self.classes_[codes]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return each class's share of the votes, shape (n_samples, n_classes)."""
+        """Return each class's share of the votes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows add up to one.
+        """
         X = self._predict_input(X)
         return self._model.predict_proba(X, voting=self.voting, n_threads=self._n_threads())
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Minus infinity where a class has no votes.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
     def apply(self, X: Any) -> NDArray[np.int64]:
-        """Return the leaf of each row in each tree, shape (n_samples, n_estimators)."""
+        """Return the leaf of each row in each tree.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_estimators)
+            Indices of nodes within their trees.
+        """
         return self._model.apply(self._predict_input(X), n_threads=self._n_threads())
 
     def decision_path(self, X: Any) -> tuple[Any, NDArray[np.int64]]:
         """Return which nodes each row passes, and where each tree's nodes begin.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
 
         Returns
         -------

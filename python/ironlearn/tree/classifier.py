@@ -222,27 +222,82 @@ class DecisionTreeClassifier(TreeClassifier):
             Rows.
         check_input : bool, default=True
             Kept for scikit-learn's callers; input is always checked.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Class labels; of classes that are equally frequent the first.
         """
         X = self._predict_input(X)
         codes = self._model.predict_codes(X, voting="soft", n_threads=self._n_threads())
         return self.classes_[codes]
 
     def predict_proba(self, X: Any, check_input: bool = True) -> NDArray[np.float64]:
-        """Return the class fractions of each row's leaf, shape (n_samples, n_classes)."""
+        """Return the class fractions of each row's leaf.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        check_input : bool, default=True
+            Kept for scikit-learn's callers; input is always checked.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows add up to one.
+        """
         X = self._predict_input(X)
         return self._model.predict_proba(X, voting="soft", n_threads=self._n_threads())
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Minus infinity where a class is not in the leaf.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
     def apply(self, X: Any, check_input: bool = True) -> NDArray[np.int64]:
-        """Return the index of each row's leaf, shape (n_samples,)."""
+        """Return each row's leaf.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        check_input : bool, default=True
+            Kept for scikit-learn's callers; input is always checked.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Indices of nodes in `tree_`.
+        """
         return self._model.apply(self._predict_input(X), n_threads=self._n_threads())[:, 0]
 
     def decision_path(self, X: Any, check_input: bool = True) -> Any:
-        """Return a CSR matrix with a one for each node that a row passes."""
+        """Return which nodes each row passes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        check_input : bool, default=True
+            Kept for scikit-learn's callers; input is always checked.
+
+        Returns
+        -------
+        CSR matrix of shape (n_samples, node_count)
+            A one for each node that a row passes.
+        """
         return self.tree_.decision_path(self._predict_input(X))
 
     def get_depth(self) -> int:
