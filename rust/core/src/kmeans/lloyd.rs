@@ -2,6 +2,7 @@
 
 use super::Rows;
 use super::assign::{Chunk, scan, states};
+use super::bounds::Bounds;
 use super::update::{Sums, inertia};
 use crate::error::{Error, Result};
 use crate::parallel::Control;
@@ -61,25 +62,34 @@ pub fn run<T: Real>(
     let mut centres = centres.to_vec();
     let mut sums = Sums::new(k, d);
     let mut chunks = states(rows);
+    let mut steps = Steps {
+        bounds: None,
+        always: settings.bounds,
+        share: 1.0,
+        few: FEW_MOVES,
+    };
     let mut history = Vec::new();
     let (mut n_iter, mut settled) = (0, false);
     while n_iter < settings.max_iter {
         n_iter += 1;
-        let moved = scan(control, rows, &packed(&centres, d), &mut chunks)?;
+        let moved = steps.assign(control, rows, &centres, &mut chunks)?;
         sums.follow(control, rows, &chunks, moved)?;
         let new = sums.centres(control, rows, &chunks, &centres)?;
         if settings.history {
             history.push(inertia(control, rows, &chunks, &centres)?);
         }
-        let shift: f64 = shifts(&centres, &new, d).iter().map(|s| s * s).sum();
+        let shifts = shifts(&centres, &new, d);
         centres = new;
+        if let Some(bounds) = &mut steps.bounds {
+            bounds.follow(&centres, d, &shifts);
+        }
         settled = moved == 0;
-        if settled || shift <= settings.tol {
+        if settled || shifts.iter().map(|s| s * s).sum::<f64>() <= settings.tol {
             break;
         }
     }
     if !settled {
-        scan(control, rows, &packed(&centres, d), &mut chunks)?;
+        steps.assign(control, rows, &centres, &mut chunks)?;
     }
     let inertia = inertia(control, rows, &chunks, &centres)?;
     Ok(Fit {
@@ -89,6 +99,50 @@ pub fn run<T: Real>(
         n_iter,
         history,
     })
+}
+
+/// Share of rows that move in an iteration, below which bounds are tried.
+const FEW_MOVES: f64 = 0.2;
+/// Share of distances above which bounds do not pay.
+const MUCH_WORK: f64 = 0.7;
+
+/// The assignment of each iteration, with bounds or without.
+struct Steps<T> {
+    bounds: Option<Bounds<T>>,
+    always: bool,
+    /// Share of rows that moved in the last full comparison.
+    share: f64,
+    /// Bounds are tried below this share; it is halved when they do not pay.
+    few: f64,
+}
+
+impl<T: Real> Steps<T> {
+    /// Finds the nearest centre of each row; returns how many rows moved.
+    fn assign(
+        &mut self,
+        control: &Control,
+        rows: &Rows<T>,
+        centres: &[T],
+        chunks: &mut [Chunk],
+    ) -> Result<usize> {
+        if self.bounds.is_none() && (self.always || self.share < self.few) {
+            self.bounds = Some(Bounds::new(rows, centres, chunks));
+            let bounds = self.bounds.as_mut().expect("just made");
+            return Ok(bounds.assign(control, rows, centres, chunks)?.moved);
+        }
+        let Some(bounds) = &mut self.bounds else {
+            let moved = scan(control, rows, &packed(centres, rows.features), chunks)?;
+            self.share = moved as f64 / rows.count as f64;
+            return Ok(moved);
+        };
+        let outcome = bounds.assign(control, rows, centres, chunks)?;
+        if !self.always && outcome.work > MUCH_WORK {
+            self.bounds = None;
+            self.share = 1.0;
+            self.few *= 0.5;
+        }
+        Ok(outcome.moved)
+    }
 }
 
 fn packed<T: Real>(centres: &[T], d: usize) -> Packed<T> {

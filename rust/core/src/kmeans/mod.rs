@@ -5,6 +5,8 @@
 //! and the seed alone: rows are handled in fixed chunks and sums run in a fixed order.
 
 mod assign;
+mod bounds;
+mod groups;
 mod init;
 mod lloyd;
 mod model;

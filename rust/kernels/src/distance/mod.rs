@@ -35,6 +35,8 @@ pub trait Real:
     type Avx512: Simd<Elem = Self>;
     /// Positive infinity.
     const INFINITY: Self;
+    /// Distance from 1 to the next number.
+    const EPSILON: f64;
     /// The nearest number of this type.
     fn from_f64(value: f64) -> Self;
     /// A number that stands for a centre; exact below [`MOST_CENTRES`].
@@ -61,6 +63,7 @@ macro_rules! real {
             #[cfg(not(target_arch = "x86_64"))]
             type Avx512 = simd::$plain;
             const INFINITY: Self = <$t>::INFINITY;
+            const EPSILON: f64 = <$t>::EPSILON as f64;
             fn from_f64(value: f64) -> Self {
                 value as $t
             }
