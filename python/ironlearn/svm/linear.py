@@ -101,12 +101,53 @@ class LinearSVC(SparseCoefMixin, Classifier):
     Notes
     -----
     Dense float32 and float64 data and CSR matrices of both are used as they are; sums are in
-    double precision. The solvers: finite Newton with the exact Hessian (Keerthi and DeCoste,
-    "A modified finite Newton method for fast solution of large scale linear SVMs", JMLR
-    2005); dual coordinate descent (Hsieh et al., "A dual coordinate descent method for
-    large-scale linear SVM", ICML 2008); coordinate descent for L1 (Yuan et al., JMLR 2010);
-    sequential dual method (Keerthi et al., KDD 2008). The problem is that of Fan et al.,
-    "LIBLINEAR: a library for large linear classification", JMLR 2008.
+    double precision. The objectives are those of LIBLINEAR [1]_, so the optimum is the same,
+    with the intercept penalised as there: raise `intercept_scaling`, or use ``scale=True``
+    with centred features, where that hurts. What differs from LIBLINEAR:
+
+    - `tol` bounds the distance of the objective from its optimum, relative to the objective
+      (LIBLINEAR: a violation of the optimality conditions, whose scale depends on the data).
+      No `ConvergenceWarning` means that the bound was reached.
+    - `n_iter_` counts Newton steps and passes of coordinate descent together, the most that
+      one class needed; numbers are not comparable with LIBLINEAR's.
+    - Classes, and blocks of rows, are worked on in parallel.
+
+    Which solver runs:
+
+    ==================  ==============================================================
+    objective           solver
+    ==================  ==============================================================
+    squared hinge, L2   Finite Newton method with exact line search [2]_: with the exact
+                        Hessian up to about 2,000 features, shared by the classes and
+                        corrected by the rows that cross the margin; for wider or sparse
+                        data by conjugate gradients, or by dual coordinate descent [3]_
+                        where `dual` is true or "auto" finds fewer rows than features.
+    hinge, L2           Dual coordinate descent [3]_; where that does not end soon,
+                        semismooth Newton steps on the augmented Lagrangian [4]_.
+    squared hinge, L1   Coordinate descent over features with shrinking [5]_, with Newton
+                        steps over the features in use in between [6]_.
+    Crammer-Singer      The joint problem [7]_ by the sequential dual method [8]_, ended by
+                        the augmented Lagrangian as for the hinge loss.
+    ==================  ==============================================================
+
+    References
+    ----------
+    .. [1] Fan, Chang, Hsieh, Wang and Lin, "LIBLINEAR: a library for large linear
+       classification", JMLR 2008.
+    .. [2] Keerthi and DeCoste, "A modified finite Newton method for fast solution of large
+       scale linear SVMs", JMLR 2005.
+    .. [3] Hsieh, Chang, Lin, Keerthi and Sundararajan, "A dual coordinate descent method for
+       large-scale linear SVM", ICML 2008.
+    .. [4] Yan and Li, "An efficient augmented Lagrangian method for support vector machine",
+       Optimization Methods and Software 2020.
+    .. [5] Yuan, Chang, Hsieh and Lin, "A comparison of optimization methods and software for
+       large-scale L1-regularized linear classification", JMLR 2010.
+    .. [6] Yuan, Ho and Lin, "An improved GLMNET for L1-regularized logistic regression",
+       JMLR 2012.
+    .. [7] Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based
+       vector machines", JMLR 2001.
+    .. [8] Keerthi, Sundararajan, Chang, Hsieh and Lin, "A sequential dual method for large
+       scale multi-class linear SVMs", KDD 2008.
 
     Examples
     --------

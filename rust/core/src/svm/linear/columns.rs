@@ -9,6 +9,8 @@ use ironlearn_kernels::tier::Tier;
 pub trait Columns: Sync {
     /// Calls `f(row, value)` for each stored element of column `j`.
     fn each(&self, j: usize, f: impl FnMut(usize, f64));
+    /// Stored elements: what one pass over all columns costs.
+    fn stored(&self) -> usize;
     /// Product of column `j` with `r`.
     fn dot(&self, j: usize, r: &[f64]) -> f64;
     /// Adds `a` times column `j` to `out`.
@@ -74,6 +76,9 @@ impl<T: Element> Columns for DenseColumns<T> {
                 f(i, self.bias);
             }
         }
+    }
+    fn stored(&self) -> usize {
+        self.x.len() + self.rows
     }
     fn dot(&self, j: usize, r: &[f64]) -> f64 {
         if j < self.features {
@@ -159,6 +164,9 @@ impl Columns for SparseColumns {
                 f(i, self.bias);
             }
         }
+    }
+    fn stored(&self) -> usize {
+        self.values.len() + self.n_rows
     }
     fn dot(&self, j: usize, r: &[f64]) -> f64 {
         let mut sum = 0.0;

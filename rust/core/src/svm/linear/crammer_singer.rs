@@ -6,7 +6,7 @@
 
 use super::augmented;
 use super::design::Design;
-use super::dual::{PATIENCE, next_check};
+use super::dual::next_check;
 use super::newton::overflow;
 use super::smoothed_joint::SmoothedJoint;
 use super::{Settings, Solution};
@@ -46,6 +46,7 @@ pub(super) fn solve<D: Design>(
     let mut aside = f64::INFINITY;
     let mut check_at = next_check(0);
     let (mut pass, mut converged) = (0, false);
+    let patience = patience(x, classes);
     while pass < settings.max_iter && !converged {
         let mut worst = 0.0f64;
         stream.shuffle(&mut order[..active]);
@@ -113,7 +114,7 @@ pub(super) fn solve<D: Design>(
                 tolerance *= 0.1;
             }
         }
-        if pass >= PATIENCE && !converged && pass < settings.max_iter {
+        if pass >= patience && !converged && pass < settings.max_iter {
             let mut problem = SmoothedJoint::new(control, x, codes, cost, classes, alpha, w)?;
             return augmented::solve(x.tier(), &mut problem, settings, pass);
         }
@@ -133,6 +134,14 @@ pub(super) fn solve<D: Design>(
         converged,
         objective: best_objective,
     })
+}
+
+/// Passes after which the problem is left to [`augmented`]: about what ten of its steps cost.
+fn patience<D: Design>(x: &D, classes: usize) -> usize {
+    let weights = (x.width() * classes) as f64;
+    let pass = 2.0 * (x.stored() * classes) as f64;
+    let steps = 10.0 * weights.powi(3) / 6.0 / pass.max(1.0);
+    (steps as usize).clamp(30, 300)
 }
 
 /// The exact minimiser over one row's variables: they sum to zero, none is above its bound

@@ -15,7 +15,7 @@ use crate::rng::Stream;
 use ironlearn_kernels::linear::Element;
 
 /// Passes after which a loss that is not smooth is left to [`augmented`].
-pub(super) const PATIENCE: usize = 30;
+const PATIENCE: usize = 30;
 
 struct Problem<'a, D> {
     control: &'a Control<'a>,

@@ -196,7 +196,7 @@ pub(super) fn solve<M: Columns>(
                 tolerance *= 0.1;
             }
         }
-        idle += (2 * active * rows) as f64;
+        idle += 2.0 * columns.stored() as f64 * active as f64 / width.max(1) as f64;
         if pass >= PATIENCE
             && pass < settings.max_iter
             && !converged
