@@ -69,7 +69,7 @@ impl FastData {
         missing: bool,
         control: &Control,
     ) -> Result<Option<FastData>> {
-        let free = data.monotonic.is_none_or(|m| m.iter().all(|&m| m == 0))
+        let free = data.monotonic.is_none()
             && data.categorical.is_none_or(|c| !c.contains(&true));
         if missing
             || !free

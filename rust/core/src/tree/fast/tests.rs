@@ -160,7 +160,7 @@ fn large_nodes_and_threads_agree_too() {
         (2000, 3, None),
     ] {
         let case = Case {
-            rows: 40_000,
+            rows: 12_000,
             features: 5,
             classes,
             distinct,
