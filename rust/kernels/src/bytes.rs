@@ -164,7 +164,7 @@ pub fn partition(tier: Tier, codes: &[u8], rows: &[u64], left: &mut [u8], right:
     assert!(left.len() >= count + SLACK && right.len() >= codes.len() - count + SLACK);
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() >= Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked BMI2 and POPCNT, which this tier asks for; the
             // assertions above are what the function needs of its outputs.
             unsafe { partition_bmi2(codes, rows, left, right) }
@@ -203,7 +203,7 @@ fn ranks_avx2(values: &[f32], out: &mut [u8; BLOCK]) {
 pub fn ranks(tier: Tier, values: &[f32], out: &mut [u8; BLOCK]) {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() >= Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { ranks_avx2(values, out) }
         }

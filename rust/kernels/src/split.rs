@@ -107,7 +107,7 @@ pub fn two_class_scan(
 ) -> f32 {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() >= Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { two_class_avx2(counts, scale, inside, out) }
         }
@@ -216,7 +216,7 @@ pub fn sixteen_class_scan(
 ) -> usize {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() >= Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { sixteen_class_avx2(counts, total, out) }
         }
@@ -304,7 +304,7 @@ pub fn block_gini(
 ) -> usize {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() >= Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked everything that the function enables.
             unsafe { block_gini_avx2(codes, node, best, out) }
         }
@@ -324,4 +324,137 @@ pub fn block_cuts(codes: &[u8; BLOCK], rows: u64, out: &mut [(u8, u64); BLOCK]) 
         found += 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tier::supported;
+    use proptest::prelude::*;
+
+    fn gini(left: &[u32], total: &[u32]) -> f64 {
+        let side = |counts: &[u32]| {
+            let sum: u32 = counts.iter().sum();
+            counts.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>() / f64::from(sum)
+        };
+        let right: Vec<u32> = total.iter().zip(left).map(|(t, l)| t - l).collect();
+        side(left) + side(&right)
+    }
+
+    proptest! {
+        #[test]
+        fn two_classes(rows in prop::collection::vec((0u8..40, 0usize..2, 1u32..4), 2..400)) {
+            let mut counts = [[0; CODES]; 2];
+            for &(code, class, n) in &rows {
+                counts[class][usize::from(code)] += n;
+            }
+            let total = counts.map(|c| c.iter().sum::<u32>());
+            let mut first: Option<Vec<u32>> = None;
+            for tier in supported() {
+                let mut out = TwoClassScan::new();
+                let least = two_class_scan(tier, &counts, [1.0, 1.0], true, &mut out);
+                let all = f64::from(total[0] + total[1]);
+                let value = |cut: f32| all - 2.0 * f64::from(cut);
+                let mut left = [0; 2];
+                for code in 0..CODES {
+                    let here = [counts[0][code], counts[1][code]];
+                    let start = left;
+                    left = [left[0] + here[0], left[1] + here[1]];
+                    prop_assert_eq!(left, [out.left[0][code], out.left[1][code]]);
+                    let score = gini(&left, &total);
+                    prop_assert_eq!(score.is_nan(), out.cut[code].is_nan());
+                    if !score.is_nan() {
+                        prop_assert!((value(out.cut[code]) - score).abs() <= 1e-5 * all);
+                        prop_assert!(least <= out.cut[code]);
+                    }
+                    // No way through the rectangle of counts reaches more than the bound or
+                    // its ends.
+                    let ends = gini(&start, &total).max(score);
+                    for a in 0..=here[0] {
+                        for b in 0..=here[1] {
+                            let inside = gini(&[start[0] + a, start[1] + b], &total);
+                            let bound = ends.max(value(out.inside[code]));
+                            prop_assert!(inside.is_nan() || inside <= bound + 1e-5 * all);
+                        }
+                    }
+                }
+                let bits = out.cut.iter().chain(&out.inside).map(|v| v.to_bits()).collect();
+                prop_assert_eq!(first.get_or_insert_with(|| bits).len(), 2 * CODES);
+            }
+        }
+
+        #[test]
+        fn sixteen_classes(rows in prop::collection::vec((0u8.., 0usize..LANES, 1u16..60), 1..500)) {
+            let mut counts = [[0u16; LANES]; CODES];
+            let mut total = [0u16; LANES];
+            for &(code, class, n) in &rows {
+                counts[usize::from(code)][class] += n;
+                total[class] += n;
+            }
+            let mut first = None;
+            for tier in supported() {
+                let mut given = counts;
+                let mut out = [SquareSums::default(); CODES];
+                let found = sixteen_class_scan(tier, &mut given, &total, &mut out);
+                prop_assert!(given.iter().flatten().all(|&n| n == 0));
+                let out = out[..found].to_vec();
+                for sums in &out {
+                    let mut left = [0i32; LANES];
+                    for row in &counts[..=sums.code as usize] {
+                        for (l, &n) in left.iter_mut().zip(row) {
+                            *l += i32::from(n);
+                        }
+                    }
+                    let right = left.iter().zip(&total).map(|(l, &t)| i32::from(t) - l);
+                    prop_assert_eq!(sums.count, left.iter().sum::<i32>());
+                    prop_assert_eq!(sums.left, left.iter().map(|l| l * l).sum::<i32>());
+                    prop_assert_eq!(sums.right, right.map(|r| r * r).sum::<i32>());
+                }
+                prop_assert_eq!(&out, first.get_or_insert_with(|| out.clone()));
+            }
+        }
+
+        #[test]
+        fn blocks(
+            rows in prop::collection::vec((0u8..9, 0usize..3, 1u32..8), 2..=64),
+            least in 0u32..5,
+        ) {
+            let mut codes = [0; BLOCK];
+            let mut sets = [0u64; 9];
+            let mut total = [0; 3];
+            for (i, &(code, class, n)) in rows.iter().enumerate() {
+                codes[i] = code;
+                total[class] += n;
+                for bit in 0..3 {
+                    sets[class * 3 + bit] |= u64::from(n >> bit & 1) << i;
+                }
+            }
+            let all = u64::MAX >> (BLOCK - rows.len());
+            let node = BlockClasses { rows: all, sets: &sets, planes: 3, total: &total, least };
+            let mut cuts = [(0, 0); BLOCK];
+            let count = block_cuts(&codes, all, &mut cuts);
+            let score = |set: u64| {
+                let mut left = [0; 3];
+                for (i, &(_, class, n)) in rows.iter().enumerate() {
+                    left[class] += if set >> i & 1 == 1 { n } else { 0 };
+                }
+                gini(&left, &total)
+            };
+            let allowed = cuts[..count].iter().filter(|(code, set)| {
+                assert!((0..rows.len()).all(|i| (set >> i & 1 == 1) == (rows[i].0 <= *code)));
+                let right = (all & !set).count_ones();
+                right > 0 && right >= least && set.count_ones() >= least
+            });
+            let best = allowed.map(|(_, set)| score(*set)).fold(f64::NEG_INFINITY, f64::max);
+            for tier in supported() {
+                let mut out = [(0, 0); BLOCK];
+                let found = block_gini(tier, &codes, &node, f64::NEG_INFINITY, &mut out);
+                let reached = out[..found].iter().map(|(_, set)| score(*set));
+                let reached = reached.fold(f64::NEG_INFINITY, f64::max);
+                prop_assert!(reached == best || (reached - best).abs() < 1e-9);
+                let found = block_gini(tier, &codes, &node, best * 1.01 + 1.0, &mut out);
+                prop_assert_eq!(found, 0);
+            }
+        }
+    }
 }

@@ -69,8 +69,7 @@ impl FastData {
         missing: bool,
         control: &Control,
     ) -> Result<Option<FastData>> {
-        let free = data.monotonic.is_none()
-            && data.categorical.is_none_or(|c| !c.contains(&true));
+        let free = data.monotonic.is_none() && data.categorical.is_none_or(|c| !c.contains(&true));
         if missing
             || !free
             || params.splitter != Splitter::Best
