@@ -45,6 +45,14 @@ impl<'a> Control<'a> {
         self.threads
     }
 
+    /// The same control for work on one thread, inside a task of a parallel loop.
+    pub fn single(&self) -> Control<'a> {
+        Control {
+            cancel: self.cancel,
+            threads: 1,
+        }
+    }
+
     /// `Err(Interrupted)` once the user asked to stop. Cheap: one relaxed load.
     pub fn check(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {

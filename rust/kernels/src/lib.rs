@@ -4,8 +4,10 @@
 //! implementation that defines its answer and, where it pays, a vector version chosen at
 //! run time through [`tier::Tier`].
 
+pub mod bytes;
 pub mod codes;
 pub mod distance;
 pub mod linear;
 pub mod moments;
+pub mod split;
 pub mod tier;

@@ -1,6 +1,7 @@
 //! Growing one tree: which nodes are split, in which order.
 
 use super::bins::Bins;
+use super::fast::FastData;
 use super::nodes::{Split, TreeArrays};
 use super::params::{TrainingSet, TreeParams};
 use super::sorted::{NodeView, SortedSearch, child_key};
@@ -14,6 +15,9 @@ use std::collections::BinaryHeap;
 pub(crate) struct Prepared<'a> {
     data: TrainingSet<'a>,
     params: &'a TreeParams,
+    /// Where settings and values allow it, the fast engine; this one takes the trees whose
+    /// weights it cannot.
+    fast: Option<FastData>,
     bins: Vec<Bins>,
 }
 
@@ -59,7 +63,18 @@ impl Ord for Pending {
 impl<'a> Prepared<'a> {
     /// Checks the values and bins them where bins are asked for.
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
-        check_finite(data.x)?;
+        let missing = check_finite(data.x)?;
+        let fast = FastData::new(data, params, missing, control)?;
+        Self::with(data, params, fast, control)
+    }
+
+    /// The same with this fast engine or none.
+    pub(super) fn with(
+        data: &TrainingSet<'a>,
+        params: &'a TreeParams,
+        fast: Option<FastData>,
+        control: &Control,
+    ) -> Result<Self> {
         let mut bins = Vec::new();
         if params.max_bins > 0 {
             for feature in 0..data.features {
@@ -78,12 +93,24 @@ impl<'a> Prepared<'a> {
         Ok(Prepared {
             data: *data,
             params,
+            fast,
             bins,
         })
     }
 
+    /// Whether the fast engine is in use.
+    #[cfg(test)]
+    pub(super) fn is_fast(&self) -> bool {
+        self.fast.is_some()
+    }
+
     /// Grows the tree with this number on the rows of positive `weight`.
     pub fn grow(&self, weight: Option<&[f64]>, tree: u64, control: &Control) -> Result<TreeArrays> {
+        if let Some(fast) = &self.fast
+            && let Some(grown) = fast.grow(&self.data, self.params, weight, tree, control)?
+        {
+            return Ok(grown);
+        }
         let weight = weight.unwrap_or(&[]);
         let rows = (0..self.data.rows as u32)
             .filter(|&row| weight.is_empty() || weight[row as usize] > 0.0)
@@ -120,14 +147,20 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Infinities are refused; NaN is a missing value.
-pub(crate) fn check_finite(x: &[f32]) -> Result<()> {
+/// Infinities are refused; NaN is a missing value. Returns whether there is one.
+pub(crate) fn check_finite(x: &[f32]) -> Result<bool> {
+    let mut missing = false;
     for block in x.chunks(4096) {
-        if block.iter().fold(false, |bad, v| bad | v.is_infinite()) {
+        // An infinity or NaN has the largest exponent; hardly any block has one.
+        if block.iter().fold(true, |ok, v| ok & v.is_finite()) {
+            continue;
+        }
+        if block.iter().any(|v| v.is_infinite()) {
             return Err(crate::error::non_finite("X", false));
         }
+        missing = true;
     }
-    Ok(())
+    Ok(missing)
 }
 
 struct Grower<'a> {

@@ -9,6 +9,7 @@
 mod bins;
 mod categorical;
 mod criterion;
+mod fast;
 mod grow;
 mod model;
 mod nodes;
