@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any, Self
@@ -25,7 +24,7 @@ from ironlearn._parameters import (
     real,
 )
 from ironlearn._random import seed_from
-from ironlearn.ensemble import _bootstrap
+from ironlearn.ensemble import _bootstrap, _steps
 from ironlearn.exceptions import ModelFileError
 from ironlearn.tree import DecisionTreeClassifier, _pruning, _settings
 from ironlearn.tree._base import TreeClassifier
@@ -269,19 +268,11 @@ class RandomForestClassifier(TreeClassifier):
         weights: NDArray[np.float64] | None,
         first: int,
         settings: dict[str, Any],
-    ) -> tuple[_core.ForestModel, NDArray[np.float64] | None]:
+    ) -> tuple[_core.ForestModel, _steps.Votes]:
         """Grow the trees from number `first` on, and let them vote out of the bag."""
-        wanted = self.n_estimators - first
-        step = wanted
-        if self.verbose:
-            step = 1 if self.verbose > 1 else max(1, wanted // 20)
-        models: list[_core.ForestModel] = []
-        votes: NDArray[np.float64] | None = None
-        start = time.perf_counter()
-        # A forest grown in steps is the forest grown at once: each tree has its own number.
-        for done in range(0, wanted, step):
-            count = min(step, wanted - done)
-            model, part = _core.forest_fit(
+
+        def some(done: int, count: int) -> tuple[_core.ForestModel, _steps.Votes]:
+            return _core.forest_fit(
                 X,
                 codes,
                 weights,
@@ -300,12 +291,8 @@ class RandomForestClassifier(TreeClassifier):
                 n_threads=self._n_threads(),
                 **settings,
             )
-            models.append(model)
-            votes = part if votes is None or part is None else votes + part
-            if self.verbose:
-                seconds = time.perf_counter() - start
-                print(f"{done + count} of {wanted} trees in {seconds:.1f} s", flush=True)
-        model = models[0] if len(models) == 1 else _core.ForestModel.concat(models)
+
+        model, votes = _steps.grow(some, self.n_estimators - first, self.verbose)
         if self.ccp_alpha == 0:
             return model, votes
         alpha = float(self.ccp_alpha)
