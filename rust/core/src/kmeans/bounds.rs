@@ -41,8 +41,22 @@ pub struct Bounds<T> {
 pub struct Outcome {
     /// Rows whose label changed.
     pub moved: usize,
-    /// Distances computed, as a share of all.
-    pub work: f64,
+    /// Estimated time, as a share of what comparing all takes.
+    pub cost: f64,
+}
+
+/// What was done in one chunk.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    moved: usize,
+    /// Rows whose distance to their own centre was computed.
+    tightened: usize,
+    /// Rows that were compared with groups.
+    opened: usize,
+    /// Rows turned into panels, once for each time.
+    turned: usize,
+    /// Distances computed.
+    distances: usize,
 }
 
 /// A row whose bounds failed, and the best centre found so far.
@@ -105,10 +119,21 @@ impl<T: Real> Bounds<T> {
             pass.chunk(control, chunk, part)
         })?;
         self.fresh = false;
-        let all = (rows.count * self.groups.of.len()) as f64;
+        let sum = |part: fn(&Work) -> usize| counts.iter().map(part).sum::<usize>();
+        // Cycles as measured with AVX-512; only the choice between two ways to the same labels
+        // depends on them.
+        let d = rows.features as f64;
+        let (n, k) = (rows.count as f64, self.groups.of.len() as f64);
+        let (distance, turn) = (d / 14.0 + 0.4, d / 3.0 + 5.0);
+        let all = n * (k * distance + turn);
+        let done = n * 15.0
+            + sum(|w| w.tightened) as f64 * (50.0 + d / 5.0)
+            + sum(|w| w.opened) as f64 * (60.0 + 20.0 * self.groups.members.len() as f64)
+            + sum(|w| w.turned) as f64 * (turn + 20.0)
+            + sum(|w| w.distances) as f64 * distance;
         Ok(Outcome {
-            moved: counts.iter().map(|c| c.0).sum(),
-            work: counts.iter().map(|c| c.1 as f64).sum::<f64>() / all,
+            moved: sum(|w| w.moved),
+            cost: done / all,
         })
     }
 }
@@ -123,14 +148,10 @@ struct Pass<'a, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
-    fn chunk(
-        &self,
-        control: &Control,
-        chunk: &mut Chunk,
-        part: &mut Part<T>,
-    ) -> Result<(usize, usize)> {
+    fn chunk(&self, control: &Control, chunk: &mut Chunk, part: &mut Part<T>) -> Result<Work> {
         let mut scratch = Scratch::new(self.rows.features);
         let count = self.groups.members.len();
+        let mut work = Work::default();
         let mut open = Vec::new();
         let mut whole: Vec<u32> = Vec::new();
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); count];
@@ -139,9 +160,11 @@ impl<T: Real> Pass<'_, T> {
             open.extend((0..chunk.labels.len()).map(|i| self.open(chunk.start + i)));
             whole.extend(0..open.len() as u32);
         } else {
-            self.sift(chunk, part, &mut open, &mut whole, &mut lists);
+            work.tightened = self.sift(chunk, part, &mut open, &mut whole, &mut lists);
         }
-        let mut work = whole.len() * self.groups.of.len();
+        work.opened = open.len();
+        work.turned = whole.len() + lists.iter().map(Vec::len).sum::<usize>();
+        work.distances = whole.len() * self.groups.of.len();
         for some in whole.chunks(scratch.width) {
             control.check()?;
             self.load(some, &open, &mut scratch);
@@ -151,7 +174,7 @@ impl<T: Real> Pass<'_, T> {
             }
         }
         for (g, list) in lists.iter().enumerate() {
-            work += list.len() * self.groups.members[g].len();
+            work.distances += list.len() * self.groups.members[g].len();
             for some in list.chunks(scratch.width) {
                 control.check()?;
                 self.load(some, &open, &mut scratch);
@@ -160,7 +183,8 @@ impl<T: Real> Pass<'_, T> {
             }
         }
         self.close(chunk, part, &open);
-        Ok((chunk.moves.len(), work))
+        work.moved = chunk.moves.len();
+        Ok(work)
     }
 
     fn open(&self, row: usize) -> Open<T> {
@@ -213,7 +237,8 @@ impl<T: Real> Pass<'_, T> {
         T::from_f64(v - v.abs() * self.eps)
     }
 
-    /// Finds the rows whose bounds fail, and the groups to compare them with.
+    /// Finds the rows whose bounds fail, and the groups to compare them with; returns for how
+    /// many it computed the distance to their own centre.
     fn sift(
         &self,
         chunk: &Chunk,
@@ -221,7 +246,8 @@ impl<T: Real> Pass<'_, T> {
         open: &mut Vec<Open<T>>,
         whole: &mut Vec<u32>,
         lists: &mut [Vec<u32>],
-    ) {
+    ) -> usize {
+        let mut tightened = 0;
         let d = self.rows.features;
         let tier = tier::active();
         let (n, count) = (chunk.labels.len(), lists.len());
@@ -236,6 +262,7 @@ impl<T: Real> Pass<'_, T> {
             if holds(upper * upper, lower) {
                 continue;
             }
+            tightened += 1;
             let row = chunk.start + i;
             let own = &self.centres[label * d..(label + 1) * d];
             let near: f64 = pair(tier, self.rows.row(row), self.rows.offset, own).into();
@@ -270,6 +297,7 @@ impl<T: Real> Pass<'_, T> {
                 }
             }
         }
+        tightened
     }
 
     /// Takes in what a panel's comparison with group `g` found.

@@ -162,17 +162,12 @@ impl<T: Real> Field<T> {
                 let stride = scratch.load(rows.x, &numbers, rows.offset);
                 scratch.squares(packed, &mut squares);
                 let at = first - part.start;
+                let closest = &part.closest[at..at + numbers.len()];
+                let weights = rows.weights.map(|w| &w[first..first + numbers.len()]);
                 for c in 0..m {
-                    let mut mass = 0.0;
                     let found = &squares[c * stride..][..numbers.len()];
                     let out = &mut part.trials[c * n + at..][..numbers.len()];
-                    for (p, (out, &square)) in out.iter_mut().zip(found).enumerate() {
-                        let closest = part.closest[at + p];
-                        let near = if square < closest { square } else { closest };
-                        *out = near;
-                        mass += rows.weight(first + p) * near.into();
-                    }
-                    part.masses[c] += mass;
+                    part.masses[c] += lower_to(closest, found, weights, out);
                 }
             }
             Ok(())
@@ -223,6 +218,18 @@ impl<T: Real> Field<T> {
         }
         Ok(())
     }
+}
+
+/// Writes the smaller of each two distances to `out`; returns their weighted sum.
+fn lower_to<T: Real>(a: &[T], b: &[T], weights: Option<&[f64]>, out: &mut [T]) -> f64 {
+    // Eight sums, so that an addition need not wait for the one before.
+    let mut sums = [0.0; 8];
+    for (p, ((&a, &b), out)) in a.iter().zip(b).zip(out).enumerate() {
+        let near = if b < a { b } else { a };
+        *out = near;
+        sums[p % 8] += weights.map_or(1.0, |w| w[p]) * near.into();
+    }
+    sums.iter().sum()
 }
 
 fn pack_rows<T: Real>(rows: &Rows<T>, chosen: &[usize]) -> Packed<T> {

@@ -103,8 +103,8 @@ pub fn run<T: Real>(
 
 /// Share of rows that move in an iteration, below which bounds are tried.
 const FEW_MOVES: f64 = 0.2;
-/// Share of distances above which bounds do not pay.
-const MUCH_WORK: f64 = 0.7;
+/// Share of the cost of comparing all, above which bounds do not pay.
+const DEAR: f64 = 0.9;
 
 /// The assignment of each iteration, with bounds or without.
 struct Steps<T> {
@@ -136,7 +136,7 @@ impl<T: Real> Steps<T> {
             return Ok(moved);
         };
         let outcome = bounds.assign(control, rows, centres, chunks)?;
-        if !self.always && outcome.work > MUCH_WORK {
+        if !self.always && outcome.cost > DEAR {
             self.bounds = None;
             self.share = 1.0;
             self.few *= 0.5;

@@ -2,8 +2,8 @@
 //!
 //! Sums over the rows of each cluster are kept in double precision. While few rows move, only
 //! those are taken off one sum and put on another; the sums are built anew when many move and
-//! every [`REFRESH`] iterations, so that rounding cannot pile up. Either way the rows of a
-//! cluster are added in row order, in pieces of fixed size, whatever the threads.
+//! every [`REFRESH`] iterations, so that rounding cannot pile up. Rows are added in row order, in
+//! pieces that depend on the data alone, whatever the threads.
 
 use super::Rows;
 use super::assign::{Chunk, NONE};
@@ -38,31 +38,83 @@ impl Sums {
     }
 
     /// Follows the moves of the last assignment; `moved` is their number.
-    pub fn follow<T: Real>(
+    pub fn follow<'a, T: Real>(
         &mut self,
         control: &Control,
         rows: &Rows<T>,
-        chunks: &[Chunk],
+        chunks: &'a [Chunk],
         moved: usize,
     ) -> Result<()> {
         self.age += 1;
         let anew = 2 * moved >= rows.count || self.age >= REFRESH;
         if anew {
             *self = Sums::new(self.members.len(), rows.features);
-            let all = chunks.iter().flat_map(|chunk| {
-                let labels = chunk.labels.iter().enumerate();
-                labels.map(|(i, &label)| ((chunk.start + i) as u32, label, true))
-            });
-            self.add(control, rows, all)
-        } else {
-            let moves = chunks.iter().flat_map(|chunk| &chunk.moves);
-            let steps = moves.flat_map(|m| [(m.row, m.from, false), (m.row, m.to, true)]);
-            self.add(control, rows, steps.filter(|step| step.1 != NONE))
         }
+        let steps = |chunk: &'a Chunk| {
+            let all = if anew { &chunk.labels[..] } else { &[] };
+            let moves = if anew { &[] } else { &chunk.moves[..] };
+            let labels = all.iter().enumerate();
+            let whole = labels.map(|(i, &label)| ((chunk.start + i) as u32, label, true));
+            let both = moves
+                .iter()
+                .flat_map(|m| [(m.row, m.from, false), (m.row, m.to, true)]);
+            whole.chain(both.filter(|step| step.1 != NONE))
+        };
+        // Sums of all clusters for each chunk read X in its order, but must be few and small
+        // beside X; else each cluster gathers its rows.
+        let k = self.members.len();
+        let count = if anew { rows.count } else { moved };
+        if 8 * k <= rows.chunk() && k * chunks.len() <= count {
+            self.add_by_chunk(control, rows, chunks, steps)?;
+        } else {
+            self.add_by_cluster(control, rows, chunks.iter().flat_map(steps))?;
+        }
+        for c in 0..k {
+            if self.members[c] == 0 {
+                self.weight[c] = 0.0;
+                self.sum[c * rows.features..(c + 1) * rows.features].fill(0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds (or takes off) rows, chunk by chunk.
+    fn add_by_chunk<'a, T: Real, I: Iterator<Item = (u32, u32, bool)>>(
+        &mut self,
+        control: &Control,
+        rows: &Rows<T>,
+        chunks: &'a [Chunk],
+        steps: impl Fn(&'a Chunk) -> I + Sync,
+    ) -> Result<()> {
+        let (k, d) = (self.members.len(), rows.features);
+        let tier = tier::active();
+        let parts = map_chunks(control, chunks.len(), 1, |range| {
+            let mut part = (vec![0.0; k * d], vec![0.0; k], vec![0isize; k]);
+            for (row, cluster, plus) in steps(&chunks[range.start]) {
+                let (row, c) = (row as usize, cluster as usize);
+                let weight = rows.weight(row);
+                let signed = if plus { weight } else { -weight };
+                let sum = &mut part.0[c * d..(c + 1) * d];
+                add_row(tier, rows.row(row), rows.offset, signed, sum);
+                part.1[c] += signed;
+                part.2[c] += isize::from(weight > 0.0) * if plus { 1 } else { -1 };
+            }
+            Ok(part)
+        })?;
+        for (sum, weight, members) in &parts {
+            for (a, b) in self.sum.iter_mut().zip(sum) {
+                *a += b;
+            }
+            for c in 0..k {
+                self.weight[c] += weight[c];
+                self.members[c] = self.members[c].wrapping_add_signed(members[c]);
+            }
+        }
+        Ok(())
     }
 
     /// Adds (or takes off) rows, grouped by cluster.
-    fn add<T: Real>(
+    fn add_by_cluster<T: Real>(
         &mut self,
         control: &Control,
         rows: &Rows<T>,
@@ -114,12 +166,6 @@ impl Sums {
             let span = c * rows.features..(c + 1) * rows.features;
             for (a, b) in self.sum[span].iter_mut().zip(sum) {
                 *a += b;
-            }
-        }
-        for c in 0..k {
-            if self.members[c] == 0 {
-                self.weight[c] = 0.0;
-                self.sum[c * rows.features..(c + 1) * rows.features].fill(0.0);
             }
         }
         Ok(())

@@ -27,6 +27,14 @@ pub unsafe fn pack<S: Simd>(rows: &[*const S::Elem], offset: &[S::Elem], panel: 
         let end = (strip + STRIP).min(whole);
         let mut p = 0;
         while p < width {
+            // The rows' next strip: too many rows at once for the processor to foresee.
+            for row in &rows[p..p + S::TILE] {
+                let mut ahead = end;
+                while ahead < (end + STRIP).min(d) {
+                    S::prefetch(row.wrapping_add(ahead));
+                    ahead += 64 / size_of::<S::Elem>();
+                }
+            }
             let mut j = strip;
             while j < end {
                 // SAFETY: p + TILE <= width and j + TILE <= d.

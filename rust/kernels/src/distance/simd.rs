@@ -40,6 +40,11 @@ pub unsafe trait Simd: Copy {
     unsafe fn select_lt(self, b: Self, x: Self, y: Self) -> Self;
     /// Sum of the lanes, in a fixed order.
     unsafe fn sum(self) -> Self::Elem;
+    /// Asks for the cache line at `at` ahead of its use; any address will do.
+    #[inline(always)]
+    fn prefetch(at: *const Self::Elem) {
+        let _ = at;
+    }
     /// Writes `rows[r][c] - offset[c]` to `out[c * stride + r]` for a tile of
     /// `TILE` x `TILE`; each row and `offset` must hold `TILE` elements.
     unsafe fn transpose(
@@ -189,6 +194,11 @@ mod x86 {
                 const LANES: usize = $lanes;
                 const BLOCK: usize = $block;
                 const TILE: usize = $tile;
+                #[inline(always)]
+                fn prefetch(at: *const $t) {
+                    // SAFETY: the instruction is of the baseline and never faults.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+                }
                 #[inline(always)]
                 unsafe fn splat(x: $t) -> Self {
                     // SAFETY: the caller has checked the tier.
