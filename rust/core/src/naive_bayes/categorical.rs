@@ -1,7 +1,7 @@
 //! Categorical naive Bayes: counts of category, class and feature in one pass.
 //!
 //! Rows are read once, in order. A chunk of rows keeps a small table for each group of
-//! features, which stays in the nearest cache while a block of rows passes; the tables of
+//! features, which stays in a near cache while a block of rows passes; the tables of
 //! all chunks are added up in chunk order. A group whose tables would be large (identifiers
 //! as categories) is counted afterwards, feature by feature, straight into the answer.
 
@@ -18,7 +18,11 @@ const MOST_GROUP: usize = 1 << 19;
 /// Rows of a chunk; fewer than a `u16` can count.
 const CHUNK: usize = 2048;
 /// Rows that pass one group after another while they are in the cache.
-const BLOCK: usize = 64;
+const BLOCK: usize = 256;
+/// Rows that are looked at before tables are made.
+const SAMPLE: usize = 64;
+/// A feature with such a code among the first rows would make its whole group large.
+const LARGE_CODE: u64 = 4096;
 
 /// Weighted counts of classes, and of categories by feature and class.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +159,7 @@ pub fn counts<C: Code>(
         y,
         weights,
         classes,
-        group: ((1 << 15) / (16 * classes)).clamp(8, 64),
+        group: group_size(x, features, classes),
     };
     let mut out = match weights {
         None => data.total::<u16>(control, min_categories, |_| ())?,
@@ -165,6 +169,17 @@ pub fn counts<C: Code>(
         out.class[*c as usize] += weights.map_or(1.0, |w| w[i]);
     }
     Ok(out)
+}
+
+/// Features of one group: so many that rows are read in long runs, and so few that the
+/// tables stay in the second-level cache.
+fn group_size<C: Code>(x: &[C], features: usize, classes: usize) -> usize {
+    let sample = &x[..x.len().min(SAMPLE * features)];
+    if sample.iter().any(|code| code.index() >= LARGE_CODE) {
+        8
+    } else {
+        ((1 << 18) / (16 * classes)).clamp(8, 1024)
+    }
 }
 
 /// The tables of one group of features over one chunk of rows.
@@ -256,7 +271,8 @@ impl<C: Code> Data<'_, C> {
             for g in 0..n_groups {
                 let columns = self.columns(g);
                 if block.start == rows.start {
-                    let room = self.room(block.clone(), columns.clone(), |_| 0)?;
+                    let first = block.start..block.end.min(block.start + SAMPLE);
+                    let room = self.room(first, columns.clone(), |_| 0)?;
                     groups.push(
                         CountTable::new(self.classes, &room, MOST_GROUP).map(|table| Group {
                             table,
@@ -305,7 +321,8 @@ impl<C: Code> Data<'_, C> {
                 if next == row.len() {
                     break;
                 }
-                let room = self.room(i..rows.end, columns.clone(), |j| group.table.room(j))?;
+                let next_rows = i..rows.end.min(i + SAMPLE);
+                let room = self.room(next_rows, columns.clone(), |j| group.table.room(j))?;
                 match group.table.grown(&room, MOST_GROUP) {
                     Some(wider) => group.table = wider,
                     None => return Ok(false),
