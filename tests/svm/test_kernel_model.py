@@ -42,13 +42,12 @@ def test_classification_equals_the_plain_version(
     ours = _core.kernel_svc_fit(X, y, cost, n_classes=classes, **described, **SOLVER)
     plain = reference.kernel_svc_fit(X, y, cost, n_classes=classes, **described, **SOLVER)
     np.testing.assert_allclose(ours[5], plain[5], rtol=1e-4, atol=1e-5)
-    assert ours[6] and plain[6]
+    assert ours[6]
+    assert plain[6]
     scores = []
     for fit in (ours, plain):
         vectors = None if kernel == "precomputed" else X[fit[0]]
-        model = _core.KernelModel.from_arrays(
-            vectors, *fit[:4], *described.values(), X.shape[1]
-        )
+        model = _core.KernelModel.from_arrays(vectors, *fit[:4], *described.values(), X.shape[1])
         scores.append(model.decision_function(X, one_versus_rest=False, n_threads=1))
     np.testing.assert_allclose(*scores, atol=1e-3 * (1 + np.abs(scores[1]).max()))
 
@@ -133,7 +132,7 @@ def test_parts_that_do_not_fit_are_refused(place: int, bad: Any) -> None:
     elif isinstance(bad, str) and bad == "negative":
         bad = parts[place] - 1000
     parts[place] = bad
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="needed|must be|contains"):
         _core.KernelModel.from_arrays(*parts)
 
 

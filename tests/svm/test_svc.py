@@ -300,7 +300,8 @@ def test_sparse_rows_stay_sparse() -> None:
     X = sparse.random(60, 200_000, density=1e-3, format="csr", random_state=0)
     y = np.arange(60) % 3
     ours, theirs = SVC(tol=1e-6).fit(X, y), Theirs(tol=1e-6).fit(X, y)
-    assert sparse.issparse(ours.support_vectors_) and sparse.issparse(ours.dual_coef_)
+    assert sparse.issparse(ours.support_vectors_)
+    assert sparse.issparse(ours.dual_coef_)
     np.testing.assert_array_equal(ours.support_, theirs.support_)
     np.testing.assert_allclose(ours.dual_coef_.toarray(), theirs.dual_coef_.toarray(), atol=1e-4)
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
@@ -421,5 +422,5 @@ def test_bad_input() -> None:
         function.predict(X)
     broken = sparse.csr_matrix(X)
     broken.indices[5] = 99
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="ind"):
         SVC().fit(broken, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -276,7 +277,7 @@ class SVC(Classifier, KernelMachine):
         if self.dual_coef_.shape[0] == 1:
             return super()._coef()
         ends = np.concatenate([[0], np.cumsum(self.n_support_)])
-        parts = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
         lines = []
         for i, first in enumerate(parts):
             for j in range(i + 1, len(parts)):
