@@ -17,8 +17,8 @@ class SVCPredictor(Predictor):
     def __init__(self, contents: _modelfile.Contents) -> None:
         super().__init__(contents)
         self._model = native_model(contents)
-        if self.classes is None or len(self.classes) != len(contents.tensors["n_support"]):
-            raise ValueError("the classes do not fit the model")
+        width = contents.attributes["native_kernel"][-1]
+        self._expect(classes=len(contents.tensors["n_support"]), features=width)
         self._ovr = contents.parameters.get("decision_function_shape", "ovr") == "ovr"
         self._break_ties = bool(contents.parameters.get("break_ties", False))
 
@@ -34,8 +34,7 @@ class SVCPredictor(Predictor):
         scores = self._model.decision_function(
             self._input(X), one_versus_rest=self._ovr, n_threads=self._threads
         )
-        assert self.classes is not None
-        return scores[:, 0] if len(self.classes) == 2 else scores
+        return scores[:, 0] if scores.shape[1] == 1 else scores
 
 
 def native_model(contents: _modelfile.Contents) -> _core.KernelModel:

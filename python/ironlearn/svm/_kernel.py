@@ -239,6 +239,11 @@ class KernelMachine(Estimator):
         """Fit to rows X with targets y."""
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
+        if callable(self.kernel):
+            raise ValueError(
+                f"The 'kernel' parameter of {type(self).__name__} is a callable, which a model "
+                "file cannot hold; use kernel='precomputed' and pass its values as X."
+            )
         vectors, support, n_support, dual_coef, intercept, *settings = self._model.parts()
         tensors: _modelfile.Tensors = {
             "support": support,
