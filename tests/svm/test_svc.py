@@ -255,6 +255,20 @@ def test_weights_of_zero_remove_rows() -> None:
     np.testing.assert_array_equal(X[ours.support_], ours.support_vectors_)
 
 
+@pytest.mark.parametrize("csr", [False, True])
+def test_weights_count_rows(csr: bool) -> None:
+    X, y = load_iris(return_X_y=True)
+    weights = np.random.RandomState(0).randint(0, 4, len(y))
+    repeated = np.repeat(X, weights, axis=0)
+    one: Any = sparse.csr_matrix(X) if csr else X
+    other: Any = sparse.csr_matrix(repeated) if csr else repeated
+    ours = SVC(tol=1e-8, gamma=0.5).fit(one, y, weights)
+    theirs = SVC(tol=1e-8, gamma=0.5).fit(other, np.repeat(y, weights))
+    np.testing.assert_allclose(
+        ours.decision_function(one), theirs.decision_function(one), atol=1e-6
+    )
+
+
 def test_precomputed_and_callable_equal_the_kernel_itself() -> None:
     X, y = load_iris(return_X_y=True)
     direct = SVC(gamma=0.3).fit(X, y)

@@ -214,7 +214,8 @@ class SVC(Classifier, KernelMachine):
             )
         if weights is not None and len(np.unique(codes[weights > 0])) < 2:
             raise ValueError(
-                "Invalid input - all samples with positive weights have the same label."
+                "SVC needs samples of at least 2 classes with a positive sample_weight; all rows "
+                "with one have the same label (class)."
             )
         class_weight = compute_class_weight(self.class_weight, classes=labels, y=y).astype(float)
         if not (np.isfinite(class_weight) & (class_weight >= 0)).all():
