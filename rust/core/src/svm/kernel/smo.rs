@@ -156,8 +156,9 @@ impl Local {
                 control.check()?;
             }
             let (smallest, i, largest) = extremes(tier, &self.f, &self.up, &self.low);
-            // Written so that NaN stops too.
-            if !(largest - smallest >= tol) || i >= self.size {
+            // NaN is no violation: it stops too.
+            let violated = largest - smallest >= tol;
+            if !violated || i >= self.size {
                 return Ok(steps);
             }
             let row = i * self.stride..(i + 1) * self.stride;
@@ -179,7 +180,8 @@ impl Local {
             let wanted = (self.f[j] - smallest) / curvature.max(CURVATURE);
             let (room_i, room_j) = (self.room(i, true), self.room(j, false));
             let step = wanted.min(room_i).min(room_j);
-            if !(step > 0.0) {
+            let moves = step > 0.0;
+            if !moves {
                 return Ok(steps);
             }
             self.shift(i, step, room_i);
@@ -448,7 +450,8 @@ pub(super) fn solve(
                 what: "infinity or a value too large",
             });
         }
-        if !(largest - smallest >= settings.tol) {
+        let violated = largest - smallest >= settings.tol;
+        if !violated {
             converged = true;
             break;
         }
