@@ -5,8 +5,6 @@ mod model;
 mod points;
 mod rows;
 mod smo;
-#[cfg(test)]
-mod tests;
 
 pub use model::{KernelModel, Vectors};
 pub use points::Points;
