@@ -249,3 +249,73 @@ class LinearModel:
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def decision_function(self, x: _Rows, *, n_threads: int) -> NDArray[np.float64]: ...
     def predict_codes(self, x: _Rows, *, n_threads: int) -> NDArray[np.int64]: ...
+
+_KernelFit = tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    bool,
+]
+
+def kernel_svc_fit(
+    x: _Rows,
+    y: NDArray[np.uint32],
+    cost: NDArray[np.float64],
+    *,
+    n_classes: int,
+    kernel: str,
+    gamma: float,
+    coef0: float,
+    degree: int,
+    tol: float,
+    max_iter: int,
+    cache_size: float,
+    n_threads: int,
+) -> _KernelFit:
+    """Support vectors, their numbers by class, coefficients, constants, steps and objectives.
+
+    One problem for each pair of classes, in LIBSVM's layout; the last answer says whether all
+    converged. Rows of cost 0 do not take part.
+    """
+
+def kernel_svr_fit(
+    x: _Rows,
+    y: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    *,
+    epsilon: float,
+    kernel: str,
+    gamma: float,
+    coef0: float,
+    degree: int,
+    tol: float,
+    max_iter: int,
+    cache_size: float,
+    n_threads: int,
+) -> _KernelFit:
+    """As `kernel_svc_fit`, for a regression that tolerates deviations of `epsilon`."""
+
+class KernelModel:
+    """A fitted kernel machine, classifier or regression."""
+
+    @staticmethod
+    def from_arrays(
+        vectors: _Rows | None,
+        support: NDArray[np.int64],
+        n_support: NDArray[np.int64],
+        dual_coef: NDArray[np.float64],
+        intercept: NDArray[np.float64],
+        kernel: str,
+        gamma: float,
+        coef0: float,
+        degree: int,
+        width: int,
+    ) -> KernelModel: ...
+    def parts(self) -> tuple[Any, ...]: ...
+    def decision_function(
+        self, x: _Rows, *, one_versus_rest: bool, n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: _Rows, *, break_ties: bool, n_threads: int) -> NDArray[np.int64]: ...

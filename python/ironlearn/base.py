@@ -27,6 +27,7 @@ TYPES: Mapping[str, str] = {
     "DecisionTreeClassifier": "ironlearn.tree",
     "RandomForestClassifier": "ironlearn.ensemble",
     "LinearSVC": "ironlearn.svm",
+    "SVC": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
 }
 

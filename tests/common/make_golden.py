@@ -72,6 +72,24 @@ def _linear_svc() -> tuple[Any, np.ndarray]:
     return LinearSVC(random_state=0).fit(X, y), X[::7]
 
 
+def _svc() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import SVC
+
+    X, y = _iris()
+    return SVC(break_ties=True, class_weight="balanced").fit(X, y), X[::7]
+
+
+def _svc_of_sparse_rows() -> tuple[Any, np.ndarray]:
+    from scipy import sparse
+
+    from ironlearn.svm import SVC
+
+    X, y = _iris()
+    X[X < 1] = 0.0
+    model = SVC(kernel="poly", coef0=1.0, decision_function_shape="ovo")
+    return model.fit(sparse.csr_matrix(X), y), X[::7]
+
+
 def _kmeans() -> tuple[Any, np.ndarray]:
     from ironlearn.cluster import KMeans
 
@@ -87,6 +105,8 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "DecisionTreeClassifier-categories": _tree_with_categories,
     "RandomForestClassifier": _forest,
     "LinearSVC": _linear_svc,
+    "SVC": _svc,
+    "SVC-sparse": _svc_of_sparse_rows,
     "KMeans": _kmeans,
 }
 

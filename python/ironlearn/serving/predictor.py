@@ -78,6 +78,7 @@ _PREDICTORS: dict[str, str] = {
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
+    "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
 }
 
 

@@ -5,6 +5,7 @@ mod categorical_nb;
 mod errors;
 mod gate;
 mod gaussian_nb;
+mod kernel_svm;
 mod kmeans;
 mod linear_svm;
 mod trees;
@@ -35,6 +36,8 @@ mod _core {
     use crate::gate::_gate_probe;
     #[pymodule_export]
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+    #[pymodule_export]
+    use crate::kernel_svm::{KernelModel, kernel_svc_fit, kernel_svr_fit};
     #[pymodule_export]
     use crate::kmeans::{KMeansModel, kmeans_init, kmeans_moments, kmeans_run};
     #[pymodule_export]
