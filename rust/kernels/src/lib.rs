@@ -10,4 +10,5 @@ pub mod distance;
 pub mod linear;
 pub mod moments;
 pub mod split;
+pub mod sums;
 pub mod tier;
