@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ironlearn import _core, _csr, _modelfile
-from ironlearn._parameters import ARRAY_LIKE, BOOLEAN, N_JOBS, NONE, real
+from ironlearn._parameters import ARRAY_LIKE, BOOLEAN, N_JOBS, NONE, Table, real
 from ironlearn.naive_bayes._rows import SparseNaiveBayes
 
 _LEAST_ALPHA = 1e-10
@@ -40,7 +40,7 @@ class DiscreteNB(SparseNaiveBayes):
     _dtypes: ClassVar[tuple[type, ...]] = _NUMBERS
     #: Negative values of X are refused.
     _non_negative: ClassVar[bool] = True
-    _parameters = {
+    _parameters: ClassVar[Table] = {
         "alpha": (real(0), ARRAY_LIKE),
         "force_alpha": (BOOLEAN,),
         "fit_prior": (BOOLEAN,),
