@@ -108,14 +108,16 @@ class BernoulliNB(DiscreteNB):
     ) -> Estimates:
         smoothed = feature_count + alpha
         total = class_count[:, None] + 2.0 * np.asarray(alpha)
-        rest = total - smoothed
+        # Not total - smoothed: a small alpha would drown in the rounding of the counts.
+        rest = class_count[:, None] - feature_count
         if (rest < 0).any():
-            if self.binarize is None and (rest < -1e-9 * total).any():
+            if self.binarize is None and (rest < -1e-9 * class_count[:, None]).any():
                 raise ValueError(
                     "With binarize=None, X must hold zeros and ones, but the values of a "
                     "feature add up to more than the rows of a class; set binarize."
                 )
             rest = np.maximum(rest, 0.0)
+        rest += alpha
         present, absent, log_total = np.log(smoothed), np.log(rest), np.log(total)
         present -= log_total
         absent -= log_total

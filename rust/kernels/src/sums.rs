@@ -198,7 +198,7 @@ pub fn add_rows<T: Value>(
 ) -> bool {
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() == Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { add_rows_avx2(rows, weights, take, out) }
         }
@@ -229,7 +229,7 @@ pub fn indicators<T: Value>(tier: Tier, row: &[T], threshold: f64, out: &mut [f6
     let threshold = T::threshold(threshold);
     match tier {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 if detected() == Tier::Avx2 => {
+        Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
             // SAFETY: the guard has just checked that the processor has AVX2.
             unsafe { indicators_avx2(row, threshold, out) }
         }
