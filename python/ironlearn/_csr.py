@@ -22,9 +22,14 @@ def canonical(X: Any) -> Any:
     Its structure is checked first, because the search for such parts trusts it.
     """
     X.check_format(full_check=True)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
+    if X.has_canonical_format:
+        return X
+    # The order of a row's elements does not matter (vectorizers of texts leave them unsorted).
+    # By columns they are sorted in linear time, and parts of an element come to lie together.
+    if not X.has_sorted_indices and X.tocsc().has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
     return X
 
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn import naive_bayes as theirs
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -236,6 +237,23 @@ def test_bernoulli_counts_elements_stored_in_parts_once() -> None:
     np.testing.assert_array_equal(
         model.predict_joint_log_proba(parts), dense.predict_joint_log_proba(parts.toarray())
     )
+
+
+@pytest.mark.parametrize("name", [*NAMES, "GaussianNB"])
+@given(seed=st.integers(0, 10_000))
+def test_elements_in_parts_and_in_any_order_are_one_matrix(name: str, seed: int) -> None:
+    rng = np.random.RandomState(seed)
+    rows, columns, values = rng.randint(8, size=30), rng.randint(5, size=30), rng.rand(30)
+    order = np.argsort(rows, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=8))])
+    X = sparse.csr_array((values[order], columns[order], indptr), shape=(8, 5))
+    y = np.arange(8) % 2
+    before = X.data.tobytes()
+    ours = getattr(naive_bayes, name)(**({"binarize": 0.5} if name == "BernoulliNB" else {}))
+    joint = ours.fit(X, y).predict_joint_log_proba(X)
+    whole = clone(ours).fit(X.toarray(), y)
+    np.testing.assert_allclose(joint, whole.predict_joint_log_proba(X.toarray()), rtol=1e-7)
+    assert X.data.tobytes() == before
 
 
 def test_bernoulli_takes_an_alpha_for_each_feature() -> None:

@@ -38,6 +38,8 @@ class DiscreteNB(SparseNaiveBayes):
     feature_log_prob_: NDArray[np.float64]
 
     _dtypes: ClassVar[tuple[type, ...]] = _NUMBERS
+    #: Sums do not mind elements that are stored in parts; native code checks the structure.
+    _whole_elements: ClassVar[bool] = False
     #: Negative values of X are refused.
     _non_negative: ClassVar[bool] = True
     _parameters: ClassVar[Table] = {

@@ -74,6 +74,7 @@ class BernoulliNB(DiscreteNB):
 
     binarize: float | None
 
+    _whole_elements: ClassVar[bool] = True
     _non_negative: ClassVar[bool] = False
     _parameters: ClassVar[Table] = {
         **DiscreteNB._parameters,
