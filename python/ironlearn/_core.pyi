@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_Csr = tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
 _Moments = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 def build_info() -> dict[str, Any]:
@@ -12,7 +13,7 @@ def build_info() -> dict[str, Any]:
 
 def _gate_probe(what: str, seconds: float, n_threads: int) -> int: ...
 def gaussian_nb_moments(
-    x: NDArray[Any],
+    x: NDArray[Any] | _Csr,
     y: NDArray[np.uint32],
     sample_weight: NDArray[np.float64] | None,
     *,
@@ -32,8 +33,46 @@ class GaussianModel:
         theta: NDArray[np.float64], var: NDArray[np.float64], log_prior: NDArray[np.float64]
     ) -> GaussianModel: ...
     def arrays(self) -> _Moments: ...
-    def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
-    def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
+    def joint_log_likelihood(
+        self, x: NDArray[Any] | _Csr, *, n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[np.int64]: ...
+
+def discrete_nb_counts(
+    x: NDArray[Any] | _Csr,
+    y: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_classes: int,
+    threshold: float | None,
+    non_negative: bool,
+    n_threads: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of weights, and of weighted features, by class.
+
+    With `threshold`, what is summed is whether a feature is above it; else the feature
+    itself, which must not be negative if `non_negative`.
+    """
+
+class DiscreteModel:
+    """A fitted discrete naive Bayes classifier."""
+
+    @staticmethod
+    def from_arrays(
+        present: NDArray[np.float64],
+        absent: NDArray[np.float64] | None,
+        log_prior: NDArray[np.float64],
+        threshold: float | None,
+    ) -> DiscreteModel: ...
+    def arrays(
+        self,
+    ) -> tuple[
+        NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64], float | None
+    ]: ...
+    def joint_log_likelihood(
+        self, x: NDArray[Any] | _Csr, *, n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[np.int64]: ...
 
 _Counts = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 

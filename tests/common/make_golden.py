@@ -37,6 +37,27 @@ def _categorical_nb() -> tuple[Any, np.ndarray]:
     return CategoricalNB(alpha=0.5).fit(X.astype(np.int64), y), X[::7].astype(np.int64)
 
 
+def _multinomial_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import MultinomialNB
+
+    X, y = _iris()
+    return MultinomialNB(alpha=[0.1, 1, 2, 0.5]).fit(X, y), X[::7]
+
+
+def _complement_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import ComplementNB
+
+    X, y = _iris()
+    return ComplementNB(norm=True, class_prior=[0.2, 0.3, 0.5]).fit(X, y), X[::7]
+
+
+def _bernoulli_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import BernoulliNB
+
+    X, y = _iris()
+    return BernoulliNB(alpha=0.5, binarize=3.1).fit(X, y), X[::7]
+
+
 def _tree() -> tuple[Any, np.ndarray]:
     from ironlearn.tree import DecisionTreeClassifier
 
@@ -101,6 +122,9 @@ def _kmeans() -> tuple[Any, np.ndarray]:
 MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "GaussianNB": _gaussian_nb,
     "CategoricalNB": _categorical_nb,
+    "MultinomialNB": _multinomial_nb,
+    "ComplementNB": _complement_nb,
+    "BernoulliNB": _bernoulli_nb,
     "DecisionTreeClassifier": _tree,
     "DecisionTreeClassifier-categories": _tree_with_categories,
     "RandomForestClassifier": _forest,

@@ -11,4 +11,5 @@ pub mod kernel_rows;
 pub mod linear;
 pub mod moments;
 pub mod split;
+pub mod sums;
 pub mod tier;

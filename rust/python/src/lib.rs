@@ -2,12 +2,14 @@
 
 mod arrays;
 mod categorical_nb;
+mod discrete_nb;
 mod errors;
 mod gate;
 mod gaussian_nb;
 mod kernel_svm;
 mod kmeans;
 mod linear_svm;
+mod rows;
 mod trees;
 
 use ironlearn_kernels::tier;
@@ -32,6 +34,8 @@ mod _core {
     use super::build_info;
     #[pymodule_export]
     use crate::categorical_nb::{CategoricalModel, categorical_nb_counts, categorical_nb_merge};
+    #[pymodule_export]
+    use crate::discrete_nb::{DiscreteModel, discrete_nb_counts};
     #[pymodule_export]
     use crate::gate::_gate_probe;
     #[pymodule_export]
