@@ -248,3 +248,94 @@ tiered! {
         f: &[f64], low: &[f64], row: &[f32], diagonal: &[f64], own: f64, smallest: f64
     ) -> (f64, usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tier;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn gaussian_is_exp(rows in prop::collection::vec((0.0f64..900.0, 0.0f64..900.0), 1..40)) {
+            for tier in tier::supported() {
+                let mut out: Vec<f64> = rows.iter().map(|r| r.0 / 2.0).collect();
+                let squares: Vec<f64> = rows.iter().map(|r| r.1).collect();
+                gaussian(tier, &mut out, 3.0, &squares, 0.7);
+                for (got, r) in out.iter().zip(&rows) {
+                    let want = (-0.7 * (3.0 + r.1 - r.0).max(0.0)).exp();
+                    prop_assert!((got - want).abs() <= 1e-15 * want.max(1e-292), "{got} {want}");
+                }
+            }
+        }
+
+        #[test]
+        fn scans_find_what_a_loop_finds(
+            cells in prop::collection::vec((-9i8..9, any::<bool>(), any::<bool>(), -3i8..3), 1..70),
+        ) {
+            let n = cells.len().div_ceil(LANES) * LANES;
+            let mut f = vec![0.0; n];
+            let (mut up, mut low) = (vec![f64::NEG_INFINITY; n], vec![f64::NEG_INFINITY; n]);
+            let (mut row, diagonal) = (vec![0.0f32; n], vec![4.0; n]);
+            for (i, c) in cells.iter().enumerate() {
+                f[i] = f64::from(c.0);
+                if c.1 { up[i] = 0.0 }
+                if c.2 { low[i] = 0.0 }
+                row[i] = f32::from(c.3);
+            }
+            let first = (0..n).filter(|&i| up[i] == 0.0).min_by(|&a, &b| f[a].total_cmp(&f[b]));
+            let top = (0..n).filter(|&i| low[i] == 0.0).map(|i| f[i]).fold(f64::NEG_INFINITY, f64::max);
+            for tier in tier::supported() {
+                let (value, at, largest) = extremes(tier, &f, &up, &low);
+                prop_assert_eq!(largest, top);
+                let Some(i) = first else { continue };
+                prop_assert_eq!((value, at), (f[i], i));
+                let gain = |j: usize| (f[j] - f[i]).powi(2) / (8.0 - 2.0 * f64::from(row[j]));
+                let mut best = (f64::NEG_INFINITY, usize::MAX);
+                for j in 0..n {
+                    if low[j] == 0.0 && f[j] > f[i] && gain(j) > best.0 {
+                        best = (gain(j), j);
+                    }
+                }
+                let found = partner(tier, &f, &low, &row, &diagonal, 4.0, f[i]);
+                prop_assert_eq!(found.0, best.0);
+                if best.1 < n {
+                    prop_assert_eq!(found.1, best.1);
+                }
+            }
+        }
+
+        #[test]
+        fn rows_are_added_and_spread(values in prop::collection::vec(-8i8..8, 1..50)) {
+            let row: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
+            let wide: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+            let indices: Vec<u32> = (0..values.len() as u32).rev().collect();
+            let block: Vec<f64> = (0..values.len() * SPREAD).map(|i| (i % 7) as f64).collect();
+            for tier in tier::supported() {
+                let mut out = vec![1.0; row.len()];
+                add_row(tier, &mut out, 2.0, &row);
+                add_difference(tier, &mut out, 3.0, &row, &vec![1.0; row.len()]);
+                for (o, v) in out.iter().zip(&wide) {
+                    prop_assert_eq!(*o, 1.0 + 2.0 * v + 3.0 * (v - 1.0));
+                }
+                prop_assert_eq!(chain(tier, &wide), wide.iter().map(|v| v * v).sum::<f64>());
+                let mut sums = [0.0; SPREAD];
+                spread(tier, &wide, &indices, &block, &mut sums);
+                for (lane, sum) in sums.iter().enumerate() {
+                    let want: f64 = wide.iter().zip(&indices)
+                        .map(|(v, &i)| v * block[i as usize * SPREAD + lane]).sum();
+                    prop_assert_eq!(*sum, want);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn far_rows_and_nan() {
+        for tier in tier::supported() {
+            let mut out = [0.0, f64::NAN, 0.0];
+            gaussian(tier, &mut out, 0.0, &[1e9, 1.0, 0.0], 1.0);
+            assert!(out[0] < 1e-300 && out[1].is_nan() && out[2] == 1.0);
+        }
+    }
+}

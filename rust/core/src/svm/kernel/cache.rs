@@ -119,4 +119,10 @@ impl<'a> Rows<'a> {
         }
         Ok(segments)
     }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.bytes
+    }
 }

@@ -5,6 +5,8 @@ mod model;
 mod points;
 mod rows;
 mod smo;
+#[cfg(test)]
+mod tests;
 
 pub use model::{KernelModel, Vectors};
 pub use points::Points;
