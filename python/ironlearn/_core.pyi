@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_Csr = tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
 _Moments = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 def build_info() -> dict[str, Any]:
@@ -12,7 +13,7 @@ def build_info() -> dict[str, Any]:
 
 def _gate_probe(what: str, seconds: float, n_threads: int) -> int: ...
 def gaussian_nb_moments(
-    x: NDArray[Any],
+    x: NDArray[Any] | _Csr,
     y: NDArray[np.uint32],
     sample_weight: NDArray[np.float64] | None,
     *,
@@ -32,8 +33,46 @@ class GaussianModel:
         theta: NDArray[np.float64], var: NDArray[np.float64], log_prior: NDArray[np.float64]
     ) -> GaussianModel: ...
     def arrays(self) -> _Moments: ...
-    def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
-    def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
+    def joint_log_likelihood(
+        self, x: NDArray[Any] | _Csr, *, n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[np.int64]: ...
+
+def discrete_nb_counts(
+    x: NDArray[Any] | _Csr,
+    y: NDArray[np.uint32],
+    sample_weight: NDArray[np.float64] | None,
+    *,
+    n_classes: int,
+    threshold: float | None,
+    non_negative: bool,
+    n_threads: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of weights, and of weighted features, by class.
+
+    With `threshold`, what is summed is whether a feature is above it; else the feature
+    itself, which must not be negative if `non_negative`.
+    """
+
+class DiscreteModel:
+    """A fitted discrete naive Bayes classifier."""
+
+    @staticmethod
+    def from_arrays(
+        present: NDArray[np.float64],
+        absent: NDArray[np.float64] | None,
+        log_prior: NDArray[np.float64],
+        threshold: float | None,
+    ) -> DiscreteModel: ...
+    def arrays(
+        self,
+    ) -> tuple[
+        NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64], float | None
+    ]: ...
+    def joint_log_likelihood(
+        self, x: NDArray[Any] | _Csr, *, n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[np.int64]: ...
 
 _Counts = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 
@@ -249,3 +288,73 @@ class LinearModel:
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def decision_function(self, x: _Rows, *, n_threads: int) -> NDArray[np.float64]: ...
     def predict_codes(self, x: _Rows, *, n_threads: int) -> NDArray[np.int64]: ...
+
+_KernelFit = tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    bool,
+]
+
+def kernel_svc_fit(
+    x: _Rows,
+    y: NDArray[np.uint32],
+    cost: NDArray[np.float64],
+    *,
+    n_classes: int,
+    kernel: str,
+    gamma: float,
+    coef0: float,
+    degree: int,
+    tol: float,
+    max_iter: int,
+    cache_size: float,
+    n_threads: int,
+) -> _KernelFit:
+    """Support vectors, their numbers by class, coefficients, constants, steps and objectives.
+
+    One problem for each pair of classes, in LIBSVM's layout; the last answer says whether all
+    converged. Rows of cost 0 do not take part.
+    """
+
+def kernel_svr_fit(
+    x: _Rows,
+    y: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    *,
+    epsilon: float,
+    kernel: str,
+    gamma: float,
+    coef0: float,
+    degree: int,
+    tol: float,
+    max_iter: int,
+    cache_size: float,
+    n_threads: int,
+) -> _KernelFit:
+    """As `kernel_svc_fit`, for a regression that tolerates deviations of `epsilon`."""
+
+class KernelModel:
+    """A fitted kernel machine, classifier or regression."""
+
+    @staticmethod
+    def from_arrays(
+        vectors: _Rows | None,
+        support: NDArray[np.int64],
+        n_support: NDArray[np.int64],
+        dual_coef: NDArray[np.float64],
+        intercept: NDArray[np.float64],
+        kernel: str,
+        gamma: float,
+        coef0: float,
+        degree: int,
+        width: int,
+    ) -> KernelModel: ...
+    def parts(self) -> tuple[Any, ...]: ...
+    def decision_function(
+        self, x: _Rows, *, one_versus_rest: bool, n_threads: int
+    ) -> NDArray[np.float64]: ...
+    def predict_codes(self, x: _Rows, *, break_ties: bool, n_threads: int) -> NDArray[np.int64]: ...

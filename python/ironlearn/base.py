@@ -24,9 +24,13 @@ _READY = frozenset(np.dtype(kind) for kind in FLOATS)
 TYPES: Mapping[str, str] = {
     "GaussianNB": "ironlearn.naive_bayes",
     "CategoricalNB": "ironlearn.naive_bayes",
+    "MultinomialNB": "ironlearn.naive_bayes",
+    "ComplementNB": "ironlearn.naive_bayes",
+    "BernoulliNB": "ironlearn.naive_bayes",
     "DecisionTreeClassifier": "ironlearn.tree",
     "RandomForestClassifier": "ironlearn.ensemble",
     "LinearSVC": "ironlearn.svm",
+    "SVC": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
 }
 

@@ -12,10 +12,19 @@ _FRACTIONS = (
     "refused; tests/naive_bayes/test_categorical.py checks the same property on codes"
 )
 
+_TOLERANCE = (
+    "the check compares decisions to 1e-7, but the solver stops at a violation of tol=1e-3, and "
+    "other orders of rows stop elsewhere; tests/svm/test_svc.py checks the same with a small tol"
+)
+
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
     "CategoricalNB": {"check_sample_weight_equivalence_on_dense_data": _FRACTIONS},
     "RandomForestClassifier": {
         "check_sample_weight_equivalence_on_dense_data": _BOOTSTRAP,
         "check_sample_weight_equivalence_on_sparse_data": _BOOTSTRAP,
+    },
+    "SVC": {
+        "check_sample_weight_equivalence_on_dense_data": _TOLERANCE,
+        "check_sample_weight_equivalence_on_sparse_data": _TOLERANCE,
     },
 }

@@ -37,6 +37,27 @@ def _categorical_nb() -> tuple[Any, np.ndarray]:
     return CategoricalNB(alpha=0.5).fit(X.astype(np.int64), y), X[::7].astype(np.int64)
 
 
+def _multinomial_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import MultinomialNB
+
+    X, y = _iris()
+    return MultinomialNB(alpha=[0.1, 1, 2, 0.5]).fit(X, y), X[::7]
+
+
+def _complement_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import ComplementNB
+
+    X, y = _iris()
+    return ComplementNB(norm=True, class_prior=[0.2, 0.3, 0.5]).fit(X, y), X[::7]
+
+
+def _bernoulli_nb() -> tuple[Any, np.ndarray]:
+    from ironlearn.naive_bayes import BernoulliNB
+
+    X, y = _iris()
+    return BernoulliNB(alpha=0.5, binarize=3.1).fit(X, y), X[::7]
+
+
 def _tree() -> tuple[Any, np.ndarray]:
     from ironlearn.tree import DecisionTreeClassifier
 
@@ -72,6 +93,24 @@ def _linear_svc() -> tuple[Any, np.ndarray]:
     return LinearSVC(random_state=0).fit(X, y), X[::7]
 
 
+def _svc() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import SVC
+
+    X, y = _iris()
+    return SVC(break_ties=True, class_weight="balanced").fit(X, y), X[::7]
+
+
+def _svc_of_sparse_rows() -> tuple[Any, np.ndarray]:
+    from scipy import sparse
+
+    from ironlearn.svm import SVC
+
+    X, y = _iris()
+    X[X < 1] = 0.0
+    model = SVC(kernel="poly", coef0=1.0, decision_function_shape="ovo")
+    return model.fit(sparse.csr_matrix(X), y), X[::7]
+
+
 def _kmeans() -> tuple[Any, np.ndarray]:
     from ironlearn.cluster import KMeans
 
@@ -83,10 +122,15 @@ def _kmeans() -> tuple[Any, np.ndarray]:
 MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "GaussianNB": _gaussian_nb,
     "CategoricalNB": _categorical_nb,
+    "MultinomialNB": _multinomial_nb,
+    "ComplementNB": _complement_nb,
+    "BernoulliNB": _bernoulli_nb,
     "DecisionTreeClassifier": _tree,
     "DecisionTreeClassifier-categories": _tree_with_categories,
     "RandomForestClassifier": _forest,
     "LinearSVC": _linear_svc,
+    "SVC": _svc,
+    "SVC-sparse": _svc_of_sparse_rows,
     "KMeans": _kmeans,
 }
 

@@ -21,6 +21,7 @@ ROWS = {
     "_modelfile": 0,
     "_table": 1,
     "_categories": 0,
+    "_csr": 0,
     "_vocabulary": 0,
     "base": 1,
     "naive_bayes": 2,

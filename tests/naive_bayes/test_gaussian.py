@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.naive_bayes import GaussianNB as Theirs
 
@@ -209,3 +210,82 @@ def test_data_frames_keep_their_names() -> None:
         model.predict(X.to_numpy())
     with pytest.raises(ValueError, match="feature names"):
         model.predict(X.rename(columns={X.columns[0]: "other"}))
+
+
+@given(
+    rows=st.integers(2, 80),
+    width=st.integers(1, 9),
+    classes=st.integers(1, 4),
+    seed=st.integers(0, 10_000),
+    weighted=st.booleans(),
+    dtype=st.sampled_from([np.float64, np.float32]),
+    form=st.sampled_from(["csr_array", "csc_array", "coo_matrix"]),
+)
+def test_sparse_rows_give_the_dense_answers(
+    rows: int, width: int, classes: int, seed: int, weighted: bool, dtype: Any, form: str
+) -> None:
+    rng = np.random.RandomState(seed)
+    X = (rng.randn(rows, width) * 10 ** rng.uniform(-2, 2) + rng.randn(width) * 100).astype(dtype)
+    # Some columns have no zeros, some nothing else.
+    X[rng.rand(rows, width) < rng.choice([0, 0.5, 0.9, 1], width)] = 0
+    y = rng.randint(classes, size=rows)
+    weights = rng.randint(0, 3, size=rows) + 0.1 * rng.rand(rows) if weighted else None
+    S = getattr(sparse, form)(X)
+    for smoothing in (1e-9, 1e-3):
+        dense = GaussianNB(var_smoothing=smoothing).fit(X, y, weights)
+        ours = GaussianNB(var_smoothing=smoothing).fit(S, y, weights)
+        np.testing.assert_allclose(ours.class_count_, dense.class_count_, rtol=1e-12)
+        np.testing.assert_allclose(ours.theta_, dense.theta_, rtol=1e-9, atol=1e-10)
+        scale = max(1.0, float(dense.var_.max()))
+        np.testing.assert_allclose(ours.var_, dense.var_, rtol=1e-9, atol=1e-14 * scale)
+        if smoothing == 1e-3 and dense.var_.min() > 0:
+            joint = dense.predict_joint_log_proba(X)
+            np.testing.assert_allclose(ours.predict_joint_log_proba(S), joint, rtol=1e-8)
+            # The same model, dense and sparse rows.
+            wanted = ours.predict_joint_log_proba(X)
+            np.testing.assert_allclose(ours.predict_joint_log_proba(S), wanted, rtol=1e-9)
+
+
+def test_sparse_rows_equal_scikit_learn_and_the_plain_version() -> None:
+    X, y = load_digits(return_X_y=True)
+    S = sparse.csr_matrix(X)
+    their = Theirs().fit(X, y)
+    ours = GaussianNB().fit(S, y)
+    np.testing.assert_allclose(ours.theta_, their.theta_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(ours.var_, their.var_, rtol=1e-9)
+    np.testing.assert_allclose(
+        ours.predict_joint_log_proba(S), their.predict_joint_log_proba(X), rtol=1e-9
+    )
+    parts = GaussianNB()
+    for start in range(0, 1797, 300):
+        rows = slice(start, start + 300)
+        parts.partial_fit(S[rows], y[rows], classes=range(10))
+    np.testing.assert_allclose(parts.theta_, their.theta_, rtol=1e-9, atol=1e-12)
+    few = (S.data[: S.indptr[20]], S.indices[: S.indptr[20]], S.indptr[:21], 64)
+    codes = y[:20].astype(np.uint32)
+    arguments: dict[str, Any] = {"n_classes": 10, "n_threads": 1}
+    plain, largest = reference.gaussian_nb_moments(few, codes, None, **arguments)
+    native, also = _core.gaussian_nb_moments(few, codes, None, **arguments)
+    for a, b in zip(native, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    assert also == pytest.approx(largest)
+
+
+def test_elements_stored_in_parts_are_added_up() -> None:
+    parts = sparse.csr_array(
+        (np.array([1.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3])), shape=(2, 2)
+    )
+    model = GaussianNB().fit(parts, [0, 1])
+    assert model.theta_.tolist() == [[3, 0], [0, 4]]
+    assert parts.nnz == 3
+
+
+def test_bad_values_of_sparse_rows_are_named() -> None:
+    X, y = load_digits(return_X_y=True)
+    for value, words in [(np.nan, "NaN"), (np.inf, "infinity")]:
+        bad = sparse.csr_array(X)
+        bad.data[500] = value
+        with pytest.raises(ValueError, match=words):
+            GaussianNB().fit(bad, y)
+        with pytest.raises(ValueError, match=words):
+            GaussianNB().fit(X, y).predict(bad)

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ironlearn import _core, _modelfile
+from ironlearn import _core, _csr, _modelfile
 from ironlearn._parameters import ARRAY_LIKE, N_JOBS, NONE, real
-from ironlearn.naive_bayes._base import NaiveBayes
+from ironlearn.naive_bayes._rows import SparseNaiveBayes
 
 
-class GaussianNB(NaiveBayes):
+class GaussianNB(SparseNaiveBayes):
     r"""Naive Bayes with a normal distribution for each feature in each class.
 
     The joint log-probability of class :math:`c` and row :math:`x` is
@@ -51,7 +51,8 @@ class GaussianNB(NaiveBayes):
     Notes
     -----
     Means and variances are computed in one pass over X, in double precision for either
-    dtype, and merged by the pairwise update of Chan, Golub and LeVeque (1979).
+    dtype, and merged by the pairwise update of Chan, Golub and LeVeque (1979). CSR matrices
+    are used as they are, in fitting and in prediction; what they do not store is zero.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class GaussianNB(NaiveBayes):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Finite numbers.
         y : array-like of shape (n_samples,)
             Class labels.
@@ -110,7 +111,7 @@ class GaussianNB(NaiveBayes):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Further rows.
         y : array-like of shape (n_samples,)
             Their labels.
@@ -139,7 +140,7 @@ class GaussianNB(NaiveBayes):
         k = len(labels)
         priors = self._checked_priors(k)
         new, largest = _core.gaussian_nb_moments(
-            X, codes, weights, n_classes=k, n_threads=self._n_threads()
+            _csr.rows(X), codes, weights, n_classes=k, n_threads=self._n_threads()
         )
         epsilon = float(self.var_smoothing) * largest
         if not first:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ironlearn.reference._rows import Rows, dense_rows
 
 Moments = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def gaussian_nb_moments(
-    x: NDArray[Any],
+    x: Rows,
     y: NDArray[np.uint32],
     sample_weight: NDArray[np.float64] | None,
     *,
@@ -21,14 +22,8 @@ def gaussian_nb_moments(
     n_threads: int,
 ) -> tuple[Moments, float]:
     """Return class counts, means and sums of squares in two passes, and the largest variance."""
-    rows = [[float(v) for v in row] for row in x]
-    for row in rows:
-        for value in row:
-            if math.isnan(value):
-                raise ValueError("Input X contains NaN.")
-            if math.isinf(value):
-                raise ValueError("Input X contains infinity or a value too large for its dtype.")
-    width = x.shape[1]
+    rows = dense_rows(x)
+    width = x.shape[1] if isinstance(x, np.ndarray) else x[3]
     weights = [1.0] * len(rows) if sample_weight is None else [float(w) for w in sample_weight]
     count = [0.0] * n_classes
     mean = [[0.0] * width for _ in range(n_classes)]
@@ -66,14 +61,15 @@ def gaussian_nb_merge(a: Moments, b: Moments) -> Moments:
 
 
 def joint_log_likelihood(
-    x: NDArray[Any],
+    x: Rows,
     theta: NDArray[np.float64],
     var: NDArray[np.float64],
     log_prior: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return ``log P(class) + log P(row | class)`` by the formula of the normal density."""
-    out = np.empty((len(x), len(theta)))
-    for i, row in enumerate(x):
+    rows = dense_rows(x)
+    out = np.empty((len(rows), len(theta)))
+    for i, row in enumerate(rows):
         for c in range(len(theta)):
             out[i, c] = log_prior[c] - 0.5 * math.fsum(
                 math.log(2 * math.pi * v) + (float(value) - t) ** 2 / v

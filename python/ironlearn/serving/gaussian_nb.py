@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from ironlearn import _core, _modelfile
-from ironlearn.serving.predictor import Predictor
+from ironlearn.serving.discrete_nb import SparsePredictor
 
 
-class GaussianPredictor(Predictor):
+class GaussianPredictor(SparsePredictor):
     """Predicts with a Gaussian naive Bayes model."""
 
     def __init__(self, contents: _modelfile.Contents) -> None:
@@ -20,15 +15,3 @@ class GaussianPredictor(Predictor):
         self._model = _core.GaussianModel.from_arrays(t["theta"], t["var"], t["log_prior"])
         classes, features = t["theta"].shape
         self._expect(classes=classes, features=features)
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likeliest class of each row."""
-        return self._labels(self._model.predict_codes(self._input(X), n_threads=self._threads))
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities, shape (n_samples, n_classes)."""
-        joint = self._model.joint_log_likelihood(self._input(X), n_threads=self._threads)
-        joint -= joint.max(axis=1, keepdims=True)
-        np.exp(joint, out=joint)
-        joint /= joint.sum(axis=1, keepdims=True)
-        return joint

@@ -74,10 +74,14 @@ class Predictor(ABC):
 _PREDICTORS: dict[str, str] = {
     "GaussianNB": "ironlearn.serving.gaussian_nb:GaussianPredictor",
     "CategoricalNB": "ironlearn.serving.categorical_nb:CategoricalPredictor",
+    "MultinomialNB": "ironlearn.serving.discrete_nb:DiscretePredictor",
+    "ComplementNB": "ironlearn.serving.discrete_nb:DiscretePredictor",
+    "BernoulliNB": "ironlearn.serving.discrete_nb:DiscretePredictor",
     "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
+    "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
 }
 
 

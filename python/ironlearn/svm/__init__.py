@@ -1,5 +1,6 @@
 """Support vector machines."""
 
 from ironlearn.svm.linear import LinearSVC
+from ironlearn.svm.svc import SVC
 
-__all__ = ["LinearSVC"]
+__all__ = ["SVC", "LinearSVC"]

@@ -7,7 +7,9 @@
 pub mod bytes;
 pub mod codes;
 pub mod distance;
+pub mod kernel_rows;
 pub mod linear;
 pub mod moments;
 pub mod split;
+pub mod sums;
 pub mod tier;

@@ -3,11 +3,23 @@
 use crate::arrays::{FloatMatrix, expect_len, frozen, matrix, optional, slice};
 use crate::errors::to_py;
 use crate::gate;
+use crate::rows::{SparseRows, on_sparse};
 use ironlearn_core::naive_bayes::gaussian::{self, GaussianModel as Core, Moments};
+use ironlearn_core::naive_bayes::gaussian_sparse::{SparseGaussian, sparse_moments};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
+use std::sync::OnceLock;
+
+/// A dense matrix of floats, or the parts of a CSR matrix.
+#[derive(FromPyObject)]
+pub enum FloatRows<'py> {
+    #[pyo3(transparent)]
+    Dense(FloatMatrix<'py>),
+    #[pyo3(transparent)]
+    Sparse(SparseRows<'py>),
+}
 
 type MomentArrays<'py> = (
     Bound<'py, PyArray1<f64>>,
@@ -29,7 +41,7 @@ fn moment_arrays(py: Python<'_>, m: Moments, features: usize) -> PyResult<Moment
 #[pyo3(signature = (x, y, sample_weight, *, n_classes, n_threads))]
 pub fn gaussian_nb_moments<'py>(
     py: Python<'py>,
-    x: FloatMatrix<'py>,
+    x: FloatRows<'py>,
     y: PyReadonlyArray1<'py, u32>,
     sample_weight: Option<PyReadonlyArray1<'py, f64>>,
     n_classes: usize,
@@ -49,8 +61,17 @@ pub fn gaussian_nb_moments<'py>(
         }};
     }
     match x {
-        FloatMatrix::F32(x) => moments!(x),
-        FloatMatrix::F64(x) => moments!(x),
+        FloatRows::Dense(FloatMatrix::F32(x)) => moments!(x),
+        FloatRows::Dense(FloatMatrix::F64(x)) => moments!(x),
+        FloatRows::Sparse(x) => {
+            let features = x.3;
+            let (moments, largest) = on_sparse!(&x, x => {
+                gate::sized(py, n_threads, x.stored().saturating_mul(4), |control| {
+                    sparse_moments(control, x, codes, weights, n_classes)
+                })
+            })?;
+            Ok((moment_arrays(py, moments, features)?, largest))
+        }
     }
 }
 
@@ -96,6 +117,8 @@ pub fn gaussian_nb_merge<'py>(
 #[pyclass(frozen, module = "ironlearn._core")]
 pub struct GaussianModel {
     core: Core,
+    /// Made for the first CSR rows.
+    sparse: OnceLock<SparseGaussian>,
 }
 
 #[pymethods]
@@ -116,7 +139,10 @@ impl GaussianModel {
             slice("log_prior", &log_prior)?.to_vec(),
         )
         .map_err(to_py)?;
-        Ok(GaussianModel { core })
+        Ok(GaussianModel {
+            core,
+            sparse: OnceLock::new(),
+        })
     }
 
     /// The arrays that `from_arrays` takes, read-only copies.
@@ -139,7 +165,7 @@ impl GaussianModel {
     fn joint_log_likelihood<'py>(
         &self,
         py: Python<'py>,
-        x: FloatMatrix<'py>,
+        x: FloatRows<'py>,
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         macro_rules! joint {
@@ -152,8 +178,19 @@ impl GaussianModel {
             }};
         }
         match x {
-            FloatMatrix::F32(x) => joint!(x),
-            FloatMatrix::F64(x) => joint!(x),
+            FloatRows::Dense(FloatMatrix::F32(x)) => joint!(x),
+            FloatRows::Dense(FloatMatrix::F64(x)) => joint!(x),
+            FloatRows::Sparse(x) => {
+                let k = self.core.classes();
+                let out = on_sparse!(&x, x => {
+                    let cost = x.stored().saturating_mul(k);
+                    gate::sized(py, n_threads, cost, |control| {
+                        self.sparse().joint_log_likelihood(control, x)
+                    })
+                })?;
+                let rows = out.len() / k;
+                matrix(py, out, rows, k)
+            }
         }
     }
 
@@ -162,7 +199,7 @@ impl GaussianModel {
     fn predict_codes<'py>(
         &self,
         py: Python<'py>,
-        x: FloatMatrix<'py>,
+        x: FloatRows<'py>,
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         macro_rules! predict {
@@ -176,8 +213,15 @@ impl GaussianModel {
             }};
         }
         match x {
-            FloatMatrix::F32(x) => predict!(x),
-            FloatMatrix::F64(x) => predict!(x),
+            FloatRows::Dense(FloatMatrix::F32(x)) => predict!(x),
+            FloatRows::Dense(FloatMatrix::F64(x)) => predict!(x),
+            FloatRows::Sparse(x) => {
+                let out = on_sparse!(&x, x => {
+                    let cost = x.stored().saturating_mul(self.core.classes());
+                    gate::sized(py, n_threads, cost, |control| self.sparse().predict(control, x))
+                })?;
+                Ok(out.into_pyarray(py))
+            }
         }
     }
 }
@@ -189,6 +233,10 @@ type MomentTriple<'py> = (
 );
 
 impl GaussianModel {
+    fn sparse(&self) -> &SparseGaussian {
+        self.sparse.get_or_init(|| SparseGaussian::new(&self.core))
+    }
+
     fn rows<T: numpy::Element>(&self, x: &PyReadonlyArray2<'_, T>) -> PyResult<usize> {
         expect_len("X's second axis", x.shape()[1], self.core.features())?;
         Ok(x.shape()[0])

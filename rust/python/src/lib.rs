@@ -2,11 +2,14 @@
 
 mod arrays;
 mod categorical_nb;
+mod discrete_nb;
 mod errors;
 mod gate;
 mod gaussian_nb;
+mod kernel_svm;
 mod kmeans;
 mod linear_svm;
+mod rows;
 mod trees;
 
 use ironlearn_kernels::tier;
@@ -32,9 +35,13 @@ mod _core {
     #[pymodule_export]
     use crate::categorical_nb::{CategoricalModel, categorical_nb_counts, categorical_nb_merge};
     #[pymodule_export]
+    use crate::discrete_nb::{DiscreteModel, discrete_nb_counts};
+    #[pymodule_export]
     use crate::gate::_gate_probe;
     #[pymodule_export]
     use crate::gaussian_nb::{GaussianModel, gaussian_nb_merge, gaussian_nb_moments};
+    #[pymodule_export]
+    use crate::kernel_svm::{KernelModel, kernel_svc_fit, kernel_svr_fit};
     #[pymodule_export]
     use crate::kmeans::{KMeansModel, kmeans_init, kmeans_moments, kmeans_run};
     #[pymodule_export]

@@ -299,6 +299,11 @@ impl GaussianModel {
         &self.log_prior
     }
 
+    /// What does not depend on the row.
+    pub(super) fn constant(&self) -> &[f64] {
+        &self.constant
+    }
+
     /// `log P(class) + log P(row | class)`, `rows x classes`.
     pub fn joint_log_likelihood<T: Float + Widen>(
         &self,

@@ -1,3 +1,4 @@
 //! Support vector machines.
 
+pub mod kernel;
 pub mod linear;

@@ -1,0 +1,42 @@
+"""Sparse input of naive Bayes classifiers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from ironlearn import _csr
+from ironlearn.naive_bayes._base import NaiveBayes
+
+
+class SparseNaiveBayes(NaiveBayes):
+    """Base of the classifiers that take CSR rows besides dense ones."""
+
+    #: Elements that are stored in parts must be added up before they are used.
+    _whole_elements: ClassVar[bool] = True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _fit_input(self, X: Any, *, reset: bool = True) -> Any:
+        dtypes = list(self._dtypes)
+        if _csr.is_sparse(X):
+            dtypes = [kind for kind in dtypes if kind is not np.uint8]
+        # Native code checks in its first pass whether all numbers are finite.
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=dtypes,
+            order="C",
+            ensure_all_finite=False,
+        )
+        return _csr.canonical(X) if _csr.is_sparse(X) and self._whole_elements else X
+
+    def _predict_input(self, X: Any) -> Any:
+        return _csr.rows(super()._predict_input(X))

@@ -1,0 +1,212 @@
+//! Support vector machines with kernels: the problems, their decomposition, fitted models.
+
+mod cache;
+mod model;
+mod points;
+mod rows;
+mod smo;
+#[cfg(test)]
+mod tests;
+
+pub use model::{KernelModel, Vectors};
+pub use points::Points;
+pub use rows::{Kernel, Kind, Matrix, Source};
+pub use smo::Settings;
+
+use crate::error::{Error, Result};
+use crate::parallel::{Control, map_chunks};
+use cache::Rows;
+use smo::Problem;
+
+/// A fitted machine in LIBSVM's layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// Training rows of the support vectors: by class, then in their order.
+    pub support: Vec<i64>,
+    /// Support vectors of each class (one number for a regression).
+    pub n_support: Vec<i64>,
+    /// `max(1, classes - 1)` rows of a coefficient for each support vector.
+    pub dual_coef: Vec<f64>,
+    /// Constants of the problems.
+    pub intercept: Vec<f64>,
+    /// Steps of each problem.
+    pub iterations: Vec<i64>,
+    /// Objective of each problem.
+    pub objectives: Vec<f64>,
+    /// False if a problem stopped at the most steps.
+    pub converged: bool,
+}
+
+fn check_cost(cost: &[f64], rows: usize) -> Result<()> {
+    if cost.len() != rows {
+        return Err(Error::Shape {
+            name: "cost",
+            given: format!("{} elements", cost.len()),
+            expected: rows.to_string(),
+        });
+    }
+    match cost.iter().find(|c| !(c.is_finite() && **c >= 0.0)) {
+        Some(bad) => Err(Error::InvalidParameter {
+            name: "C * sample_weight",
+            given: bad.to_string(),
+            expected: "finite and at least 0".into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_settings(settings: &Settings) -> Result<()> {
+    if settings.tol > 0.0 {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter {
+        name: "tol",
+        given: settings.tol.to_string(),
+        expected: "above 0".into(),
+    })
+}
+
+/// Fits a classifier of each class against each other one. `codes` are class numbers below
+/// `n_classes`, `cost` the largest weight of each row; rows of cost zero do not take part.
+pub fn classify(
+    control: &Control,
+    source: &Source,
+    codes: &[u32],
+    cost: &[f64],
+    n_classes: usize,
+    settings: &Settings,
+) -> Result<Fit> {
+    check_settings(settings)?;
+    check_cost(cost, source.rows())?;
+    if codes.len() != source.rows() || codes.iter().any(|&c| c as usize >= n_classes) {
+        return Err(Error::Shape {
+            name: "y",
+            given: format!("{} codes", codes.len()),
+            expected: format!("{} below {n_classes}", source.rows()),
+        });
+    }
+    let mut classes = vec![Vec::new(); n_classes];
+    for (i, &code) in codes.iter().enumerate() {
+        if cost[i] > 0.0 {
+            classes[code as usize].push(i as u32);
+        }
+    }
+    let pairs: Vec<(usize, usize)> = (0..n_classes)
+        .flat_map(|i| (i + 1..n_classes).map(move |j| (i, j)))
+        .collect();
+    let store = Rows::new(source, classes, settings.cache_bytes);
+    let solved = map_chunks(control, pairs.len(), 1, |range| {
+        let (a, b) = pairs[range.start];
+        let sizes = [store.classes[a].len(), store.classes[b].len()];
+        let mut sign = vec![1.0; sizes[0]];
+        sign.resize(sizes[0] + sizes[1], -1.0);
+        let rows = store.classes[a].iter().chain(&store.classes[b]);
+        let problem = Problem {
+            classes: vec![a, b],
+            cost: rows.map(|&i| cost[i as usize]).collect(),
+            offset: sign.iter().map(|s| -s).collect(),
+            sign,
+        };
+        smo::solve(control, &store, &problem, settings)
+    })?;
+    let mut used: Vec<Vec<bool>> = store.classes.iter().map(|c| vec![false; c.len()]).collect();
+    for (&(a, b), solution) in pairs.iter().zip(&solved) {
+        let (first, second) = solution.weights.split_at(store.classes[a].len());
+        for (class, weights) in [(a, first), (b, second)] {
+            for (used, &weight) in used[class].iter_mut().zip(weights) {
+                *used |= weight != 0.0;
+            }
+        }
+    }
+    let n_support: Vec<i64> = used
+        .iter()
+        .map(|used| used.iter().filter(|&&u| u).count() as i64)
+        .collect();
+    let total = n_support.iter().sum::<i64>() as usize;
+    let starts: Vec<usize> = n_support
+        .iter()
+        .scan(0, |at, &n| {
+            let start = *at;
+            *at += n as usize;
+            Some(start)
+        })
+        .collect();
+    let mut dual_coef = vec![0.0; total * n_classes.saturating_sub(1)];
+    for (&(a, b), solution) in pairs.iter().zip(&solved) {
+        let (first, second) = solution.weights.split_at(store.classes[a].len());
+        for (class, line, weights) in [(a, b - 1, first), (b, a, second)] {
+            let mut at = line * total + starts[class];
+            for (&used, &weight) in used[class].iter().zip(weights) {
+                if used {
+                    dual_coef[at] = weight;
+                    at += 1;
+                }
+            }
+        }
+    }
+    let support = (store.classes.iter().zip(&used))
+        .flat_map(|(rows, used)| rows.iter().zip(used))
+        .filter(|(_, used)| **used)
+        .map(|(&row, _)| i64::from(row))
+        .collect();
+    Ok(Fit {
+        support,
+        n_support,
+        dual_coef,
+        intercept: solved.iter().map(|s| -s.rho).collect(),
+        iterations: solved.iter().map(|s| s.iterations as i64).collect(),
+        objectives: solved.iter().map(|s| s.objective).collect(),
+        converged: solved.iter().all(|s| s.converged),
+    })
+}
+
+/// Fits a regression that tolerates deviations of `epsilon`.
+pub fn regress(
+    control: &Control,
+    source: &Source,
+    target: &[f64],
+    cost: &[f64],
+    epsilon: f64,
+    settings: &Settings,
+) -> Result<Fit> {
+    check_settings(settings)?;
+    check_cost(cost, source.rows())?;
+    if target.len() != source.rows() {
+        return Err(Error::Shape {
+            name: "y",
+            given: format!("{} elements", target.len()),
+            expected: source.rows().to_string(),
+        });
+    }
+    let rows: Vec<u32> = (0..source.rows() as u32)
+        .filter(|&i| cost[i as usize] > 0.0)
+        .collect();
+    let n = rows.len();
+    let mut sign = vec![1.0; n];
+    sign.resize(2 * n, -1.0);
+    let twice = || rows.iter().chain(&rows).map(|&i| i as usize);
+    let problem = Problem {
+        classes: vec![0],
+        cost: twice().map(|i| cost[i]).collect(),
+        offset: twice()
+            .zip(&sign)
+            .map(|(i, s)| s * epsilon - target[i])
+            .collect(),
+        sign,
+    };
+    let store = Rows::new(source, vec![rows.clone()], settings.cache_bytes);
+    let solution = smo::solve(control, &store, &problem, settings)?;
+    let (support, dual_coef): (Vec<i64>, Vec<f64>) = (rows.iter().zip(&solution.weights))
+        .filter(|(_, weight)| **weight != 0.0)
+        .map(|(&row, &weight)| (i64::from(row), weight))
+        .unzip();
+    Ok(Fit {
+        n_support: vec![support.len() as i64],
+        support,
+        dual_coef,
+        intercept: vec![-solution.rho],
+        iterations: vec![solution.iterations as i64],
+        objectives: vec![solution.objective],
+        converged: solution.converged,
+    })
+}

@@ -1,0 +1,383 @@
+//! Blocks of kernel values by tiled products.
+
+use super::points::{DEPTH, Points, check_finite};
+use crate::error::{Error, Result};
+use crate::parallel::{Control, fill_chunks};
+use ironlearn_kernels::kernel_rows::{SPREAD, gaussian, spread};
+use ironlearn_kernels::linear::{LEFT, RIGHT, panel_product};
+use ironlearn_kernels::tier;
+
+/// Rows that one task computes.
+const TASK: usize = 128;
+/// Columns whose partial sums are kept at a time.
+const COLUMNS: usize = 4 * RIGHT;
+
+/// Which kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `x'y`
+    Linear,
+    /// `(gamma x'y + coef0)^degree`
+    Poly,
+    /// `exp(-gamma |x - y|^2)`
+    Rbf,
+    /// `tanh(gamma x'y + coef0)`
+    Sigmoid,
+    /// Values that the caller computed.
+    Precomputed,
+}
+
+/// A kernel with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kernel {
+    /// Which one.
+    pub kind: Kind,
+    /// Factor of the products or distances.
+    pub gamma: f64,
+    /// Constant of "poly" and "sigmoid".
+    pub coef0: f64,
+    /// Power of "poly".
+    pub degree: u32,
+}
+
+impl Kernel {
+    /// The kernel of that name, its parameters checked.
+    pub fn new(name: &str, gamma: f64, coef0: f64, degree: u32) -> Result<Self> {
+        let kind = match name {
+            "linear" => Kind::Linear,
+            "poly" => Kind::Poly,
+            "rbf" => Kind::Rbf,
+            "sigmoid" => Kind::Sigmoid,
+            "precomputed" => Kind::Precomputed,
+            _ => {
+                return Err(Error::InvalidParameter {
+                    name: "kernel",
+                    given: format!("{name:?}"),
+                    expected: "'linear', 'poly', 'rbf', 'sigmoid' or 'precomputed'".into(),
+                });
+            }
+        };
+        for (name, value, least) in [("gamma", gamma, 0.0), ("coef0", coef0, f64::MIN)] {
+            if !(value.is_finite() && value >= least) {
+                return Err(Error::InvalidParameter {
+                    name,
+                    given: value.to_string(),
+                    expected: if least == 0.0 {
+                        "a finite number of at least 0"
+                    } else {
+                        "a finite number"
+                    }
+                    .into(),
+                });
+            }
+        }
+        Ok(Kernel {
+            kind,
+            gamma,
+            coef0,
+            degree,
+        })
+    }
+
+    /// Turns products of a row with others into kernel values.
+    pub(super) fn apply(&self, products: &mut [f64], square: f64, squares: &[f64]) {
+        match self.kind {
+            Kind::Linear | Kind::Precomputed => {}
+            Kind::Rbf => gaussian(tier::active(), products, square, squares, self.gamma),
+            Kind::Sigmoid => {
+                for p in products {
+                    *p = (self.gamma * *p + self.coef0).tanh();
+                }
+            }
+            Kind::Poly => {
+                for p in products {
+                    *p = power(self.gamma * *p + self.coef0, self.degree);
+                }
+            }
+        }
+    }
+}
+
+/// Repeated squaring in LIBSVM's order.
+fn power(base: f64, mut times: u32) -> f64 {
+    let (mut factor, mut answer) = (base, 1.0);
+    while times > 0 {
+        if times % 2 == 1 {
+            answer *= factor;
+        }
+        factor *= factor;
+        times /= 2;
+    }
+    answer
+}
+
+/// Elements in which kernel values are kept.
+pub(super) trait Store: Copy + Send + Sync + Default {
+    fn store(value: f64) -> Self;
+}
+
+impl Store for f32 {
+    fn store(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Store for f64 {
+    fn store(value: f64) -> Self {
+        value
+    }
+}
+
+/// Kernel values of the rows `rows` of `left` with the rows `columns` of `right`, in C order.
+pub(super) fn block<O: Store>(
+    control: &Control,
+    kernel: &Kernel,
+    (left, rows): (&Points, &[u32]),
+    (right, columns): (&Points, &[u32]),
+    out: &mut [O],
+) -> Result<()> {
+    debug_assert_eq!(left.width, right.width);
+    let sparse = left.csr().is_some() || right.csr().is_some();
+    fill_chunks(control, out, columns.len(), TASK, |range, part| {
+        let rows = &rows[range];
+        if !sparse {
+            dense(kernel, (left, rows), (right, columns), part);
+        } else if right.csr().is_some() {
+            sparse_columns(kernel, (left, rows), (right, columns), part);
+        } else {
+            sparse_rows(kernel, (left, rows), (right, columns), part);
+        }
+        Ok(())
+    })
+}
+
+fn dense<O: Store>(
+    kernel: &Kernel,
+    (left, rows): (&Points, &[u32]),
+    (right, columns): (&Points, &[u32]),
+    out: &mut [O],
+) {
+    let (tier, width) = (tier::active(), left.width);
+    let panels = rows.len().div_ceil(LEFT);
+    let mut packed = vec![0.0; panels * LEFT * width];
+    for start in (0..width).step_by(DEPTH) {
+        let depth = start..(start + DEPTH).min(width);
+        let at = start * panels * LEFT;
+        for (r, &i) in rows.iter().enumerate() {
+            let from = at + r / LEFT * LEFT * depth.len() + r % LEFT;
+            let to = at + (r / LEFT + 1) * LEFT * depth.len();
+            left.scatter(i as usize, depth.clone(), LEFT, &mut packed[from..to]);
+        }
+    }
+    let mut other = vec![0.0; COLUMNS * DEPTH.min(width)];
+    let mut sums = vec![0.0; panels * LEFT * COLUMNS];
+    let mut tile = [0.0; LEFT * RIGHT];
+    let mut squares = Vec::with_capacity(COLUMNS);
+    for (number, part) in columns.chunks(COLUMNS).enumerate() {
+        sums.fill(0.0);
+        for start in (0..width).step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(width);
+            let steps = depth.len();
+            for (c, &j) in part.iter().enumerate() {
+                let from = c / RIGHT * RIGHT * steps + c % RIGHT;
+                let to = (c / RIGHT + 1) * RIGHT * steps;
+                right.scatter(j as usize, depth.clone(), RIGHT, &mut other[from..to]);
+            }
+            for p in 0..part.len().div_ceil(RIGHT) {
+                let b = &other[p * RIGHT * steps..(p + 1) * RIGHT * steps];
+                for l in 0..panels {
+                    let at = (start * panels + l * steps) * LEFT;
+                    panel_product(tier, &packed[at..at + LEFT * steps], b, &mut tile);
+                    for r in 0..LEFT {
+                        let at = (l * LEFT + r) * COLUMNS + p * RIGHT;
+                        for (s, &t) in sums[at..at + RIGHT].iter_mut().zip(&tile[r * RIGHT..]) {
+                            *s += t;
+                        }
+                    }
+                }
+            }
+        }
+        squares.clear();
+        squares.extend(part.iter().map(|&j| right.squares[j as usize]));
+        for (r, &i) in rows.iter().enumerate() {
+            let values = &mut sums[r * COLUMNS..r * COLUMNS + part.len()];
+            kernel.apply(values, left.squares[i as usize], &squares);
+            let at = r * columns.len() + number * COLUMNS;
+            for (o, &v) in out[at..at + part.len()].iter_mut().zip(values.iter()) {
+                *o = O::store(v);
+            }
+        }
+    }
+}
+
+/// The dense copy of up to [`SPREAD`] rows, feature by feature.
+struct Spread {
+    block: Vec<f64>,
+}
+
+impl Spread {
+    fn new(width: usize) -> Self {
+        Spread {
+            block: vec![0.0; width * SPREAD],
+        }
+    }
+
+    fn fill(&mut self, points: &Points, rows: &[u32]) {
+        self.block.fill(0.0);
+        for (lane, &i) in rows.iter().enumerate() {
+            points.scatter(i as usize, 0..points.width, SPREAD, &mut self.block[lane..]);
+        }
+    }
+}
+
+fn sparse_columns<O: Store>(
+    kernel: &Kernel,
+    (left, rows): (&Points, &[u32]),
+    (right, columns): (&Points, &[u32]),
+    out: &mut [O],
+) {
+    let Some(csr) = right.csr() else { return };
+    let tier = tier::active();
+    let mut dense = Spread::new(left.width);
+    let mut sums = [0.0; SPREAD];
+    let squares: Vec<f64> = columns.iter().map(|&j| right.squares[j as usize]).collect();
+    let mut values = vec![0.0; SPREAD * columns.len()];
+    for (number, group) in rows.chunks(SPREAD).enumerate() {
+        dense.fill(left, group);
+        for (c, &j) in columns.iter().enumerate() {
+            let (data, indices) = csr.row(j as usize);
+            spread(tier, data, indices, &dense.block, &mut sums);
+            for (lane, &sum) in sums.iter().enumerate().take(group.len()) {
+                values[lane * columns.len() + c] = sum;
+            }
+        }
+        for (lane, (&i, values)) in (group.iter())
+            .zip(values.chunks_exact_mut(columns.len()))
+            .enumerate()
+        {
+            kernel.apply(values, left.squares[i as usize], &squares);
+            let at = (number * SPREAD + lane) * columns.len();
+            for (o, &v) in out[at..at + columns.len()].iter_mut().zip(values.iter()) {
+                *o = O::store(v);
+            }
+        }
+    }
+}
+
+fn sparse_rows<O: Store>(
+    kernel: &Kernel,
+    (left, rows): (&Points, &[u32]),
+    (right, columns): (&Points, &[u32]),
+    out: &mut [O],
+) {
+    let Some(csr) = left.csr() else { return };
+    let tier = tier::active();
+    let mut dense = Spread::new(left.width);
+    let mut sums = [0.0; SPREAD];
+    for (number, group) in columns.chunks(SPREAD).enumerate() {
+        dense.fill(right, group);
+        let squares: Vec<f64> = group.iter().map(|&j| right.squares[j as usize]).collect();
+        for (r, &i) in rows.iter().enumerate() {
+            let (data, indices) = csr.row(i as usize);
+            spread(tier, data, indices, &dense.block, &mut sums);
+            let values = &mut sums[..group.len()];
+            kernel.apply(values, left.squares[i as usize], &squares);
+            let at = r * columns.len() + number * SPREAD;
+            for (o, &v) in out[at..at + group.len()].iter_mut().zip(values.iter()) {
+                *o = O::store(v);
+            }
+        }
+    }
+}
+
+/// A square matrix of kernel values.
+pub enum Matrix<'a> {
+    /// float32
+    F32(&'a [f32]),
+    /// float64
+    F64(&'a [f64]),
+}
+
+/// Where kernel values of the training rows come from.
+pub enum Source<'a> {
+    /// From rows.
+    Points(Points<'a>, Kernel),
+    /// From the caller.
+    Matrix(Matrix<'a>, usize),
+}
+
+impl<'a> Source<'a> {
+    /// A matrix of `n` rows and columns, checked.
+    pub fn matrix(control: &Control, matrix: Matrix<'a>, n: usize) -> Result<Self> {
+        let length = match &matrix {
+            Matrix::F32(x) => x.len(),
+            Matrix::F64(x) => x.len(),
+        };
+        if n.checked_mul(n) != Some(length) {
+            return Err(Error::Shape {
+                name: "X",
+                given: format!("{length} elements"),
+                expected: format!("a square precomputed matrix of {n} rows"),
+            });
+        }
+        match &matrix {
+            Matrix::F32(x) => check_finite(control, "X", x)?,
+            Matrix::F64(x) => check_finite(control, "X", x)?,
+        }
+        Ok(Source::Matrix(matrix, n))
+    }
+
+    /// Number of training rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Source::Points(points, _) => points.rows,
+            Source::Matrix(_, n) => *n,
+        }
+    }
+
+    /// Kernel values of `rows` with `columns`, in C order.
+    pub(super) fn block(
+        &self,
+        control: &Control,
+        rows: &[u32],
+        columns: &[u32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        match self {
+            Source::Points(points, kernel) => {
+                block(control, kernel, (points, rows), (points, columns), out)
+            }
+            Source::Matrix(matrix, n) => {
+                for (out, &i) in out.chunks_exact_mut(columns.len().max(1)).zip(rows) {
+                    let at = i as usize * n;
+                    for (o, &j) in out.iter_mut().zip(columns) {
+                        *o = match matrix {
+                            Matrix::F32(x) => x[at + j as usize],
+                            Matrix::F64(x) => x[at + j as usize] as f32,
+                        };
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The kernel of each row with itself.
+    pub(super) fn diagonal(&self) -> Vec<f64> {
+        match self {
+            Source::Points(points, kernel) => (points.squares.iter())
+                .map(|&square| {
+                    let mut value = [square];
+                    kernel.apply(&mut value, square, &[square]);
+                    value[0]
+                })
+                .collect(),
+            Source::Matrix(matrix, n) => (0..*n)
+                .map(|i| match matrix {
+                    Matrix::F32(x) => f64::from(x[i * n + i]),
+                    Matrix::F64(x) => x[i * n + i],
+                })
+                .collect(),
+        }
+    }
+}
