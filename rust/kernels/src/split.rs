@@ -134,13 +134,17 @@ pub struct SquareSums {
 }
 
 fn sixteen_class_plain(
-    counts: &mut [[u16; LANES]; CODES],
+    counts: &mut [[u16; LANES]; 2 * CODES],
     total: &[u16; LANES],
     out: &mut [SquareSums; CODES],
 ) -> usize {
     let mut left = [0u16; LANES];
     let mut found = 0;
-    for (code, row) in counts.iter_mut().enumerate() {
+    let (first, second) = counts.split_at_mut(CODES);
+    for (code, (row, more)) in first.iter_mut().zip(second).enumerate() {
+        for (a, b) in row.iter_mut().zip(more.iter()) {
+            *a += b;
+        }
         if row.iter().all(|&c| c == 0) {
             continue;
         }
@@ -157,6 +161,7 @@ fn sixteen_class_plain(
             sums.count = sums.count.wrapping_add(l);
         }
         *row = [0; LANES];
+        *more = [0; LANES];
         out[found] = sums;
         found += 1;
     }
@@ -166,7 +171,7 @@ fn sixteen_class_plain(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn sixteen_class_avx2(
-    counts: &mut [[u16; LANES]; CODES],
+    counts: &mut [[u16; LANES]; 2 * CODES],
     total: &[u16; LANES],
     out: &mut [SquareSums; CODES],
 ) -> usize {
@@ -177,14 +182,20 @@ fn sixteen_class_avx2(
     let total = unsafe { _mm256_loadu_si256(total.as_ptr().cast()) };
     let mut left = zero;
     let mut found = 0;
-    for (code, row) in counts.iter_mut().enumerate() {
-        // SAFETY: as above, for one row.
-        let add = unsafe { _mm256_loadu_si256(row.as_ptr().cast()) };
+    let (first, second) = counts.split_at_mut(CODES);
+    for (code, (row, more)) in first.iter_mut().zip(second).enumerate() {
+        // SAFETY: as above, for one row of each half.
+        let add = unsafe {
+            _mm256_add_epi16(
+                _mm256_loadu_si256(row.as_ptr().cast()),
+                _mm256_loadu_si256(more.as_ptr().cast()),
+            )
+        };
         if _mm256_testz_si256(add, add) == 1 {
             continue;
         }
-        // SAFETY: as above, a store.
-        unsafe { _mm256_storeu_si256(row.as_mut_ptr().cast(), zero) };
+        *row = [0; LANES];
+        *more = [0; LANES];
         left = _mm256_add_epi16(left, add);
         let right = _mm256_sub_epi16(total, left);
         let squares = _mm256_hadd_epi32(
@@ -206,11 +217,13 @@ fn sixteen_class_avx2(
     found
 }
 
-/// Scans the counts of up to 16 classes, code by code, and sets them to zero. Returns how many
-/// codes occur; `out` describes them in rising order. All counts together are at most 32,767.
+/// Scans the counts of up to 16 classes, code by code, and sets them to zero. A code's counts
+/// are in two rows, the second one 256 rows behind the first, so that filling them need not
+/// wait for the row that was just written. Returns how many codes occur; `out` describes them
+/// in rising order. All counts together are at most 32,767.
 pub fn sixteen_class_scan(
     tier: Tier,
-    counts: &mut [[u16; LANES]; CODES],
+    counts: &mut [[u16; LANES]; 2 * CODES],
     total: &[u16; LANES],
     out: &mut [SquareSums; CODES],
 ) -> usize {
@@ -385,10 +398,10 @@ mod tests {
 
         #[test]
         fn sixteen_classes(rows in prop::collection::vec((0u8.., 0usize..LANES, 1u16..60), 1..500)) {
-            let mut counts = [[0u16; LANES]; CODES];
+            let mut counts = [[0u16; LANES]; 2 * CODES];
             let mut total = [0u16; LANES];
-            for &(code, class, n) in &rows {
-                counts[usize::from(code)][class] += n;
+            for (i, &(code, class, n)) in rows.iter().enumerate() {
+                counts[usize::from(code) + i % 2 * CODES][class] += n;
                 total[class] += n;
             }
             let mut first = None;
@@ -400,7 +413,9 @@ mod tests {
                 let out = out[..found].to_vec();
                 for sums in &out {
                     let mut left = [0i32; LANES];
-                    for row in &counts[..=sums.code as usize] {
+                    let code = sums.code as usize;
+                    let rows = counts[..=code].iter().chain(&counts[CODES..=CODES + code]);
+                    for row in rows {
                         for (l, &n) in left.iter_mut().zip(row) {
                             *l += i32::from(n);
                         }

@@ -11,6 +11,7 @@ mod categorical;
 mod criterion;
 mod fast;
 mod grow;
+mod layout;
 mod model;
 mod nodes;
 mod params;

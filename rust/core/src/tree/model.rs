@@ -1,7 +1,9 @@
 //! A fitted forest: immutable, validated once, so that prediction need not check.
 
+use super::layout::Layout;
 use super::nodes::TreeArrays;
 use crate::error::{Error, Result};
+use std::sync::OnceLock;
 
 /// How the trees of a forest are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct ForestModel {
     n_classes: usize,
     n_features: usize,
     arrays: ModelArrays,
+    /// Made by the first prediction.
+    layout: OnceLock<Option<Layout>>,
 }
 
 fn invalid(name: &'static str, given: impl ToString, expected: impl Into<String>) -> Error {
@@ -54,6 +58,7 @@ impl ForestModel {
             n_classes,
             n_features,
             arrays,
+            layout: OnceLock::new(),
         }
     }
 
@@ -79,12 +84,18 @@ impl ForestModel {
             n_classes,
             n_features,
             arrays,
+            layout: OnceLock::new(),
         })
     }
 
     /// The arrays.
     pub fn arrays(&self) -> &ModelArrays {
         &self.arrays
+    }
+
+    /// The nodes as prediction reads them, where there is such a form.
+    pub(super) fn layout(&self) -> Option<&Layout> {
+        self.layout.get_or_init(|| Layout::new(self)).as_ref()
     }
 
     /// Number of trees.
@@ -155,6 +166,7 @@ impl ForestModel {
             n_classes: first.n_classes,
             n_features: first.n_features,
             arrays,
+            layout: OnceLock::new(),
         })
     }
 }

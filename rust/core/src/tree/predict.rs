@@ -1,6 +1,7 @@
 //! Prediction with a fitted forest.
 
 use super::grow::check_finite;
+use super::layout::{Layout, Vote};
 use super::model::{ForestModel, Voting};
 use super::nodes::holds_code;
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ impl ForestModel {
     }
 
     /// The leaf of `row` in the tree whose nodes begin at `start`, numbered over all trees.
-    fn leaf(&self, start: usize, row: &[f32]) -> usize {
+    pub(super) fn leaf(&self, start: usize, row: &[f32]) -> usize {
         let nodes = &self.arrays().nodes;
         let mut at = start;
         while nodes.left[at] >= 0 {
@@ -70,17 +71,14 @@ impl ForestModel {
         self.check_input(x, rows)?;
         let (classes, width) = (self.n_classes(), self.n_features());
         let trees = self.n_trees() as f64;
+        let layout = self.layout();
         let mut out = vec![0.0; rows * classes];
-        fill_chunks(control, &mut out, classes, ROWS, |range, part| {
+        fill_chunks(control, &mut out, classes, self.block(), |range, part| {
             let block = &x[range.start * width..range.end * width];
-            check_finite(block)?;
-            for &start in &self.arrays().offsets[..self.n_trees()] {
-                for (row, out) in block
-                    .chunks_exact(width)
-                    .zip(part.chunks_exact_mut(classes))
-                {
-                    self.add_votes(self.leaf(start as usize, row), voting, out);
-                }
+            let missing = check_finite(block)?;
+            match layout {
+                Some(layout) if !missing => self.add_block(layout, block, voting, part, control)?,
+                _ => self.add_plainly(block, voting, part, |_, _| true),
             }
             for p in part {
                 *p /= trees;
@@ -88,6 +86,71 @@ impl ForestModel {
             Ok(())
         })?;
         Ok(out)
+    }
+
+    /// Rows of one parallel task: as many as fit the cache beside the trees, or many where a
+    /// tree fills the cache, so that each tree is loaded rarely.
+    fn block(&self) -> usize {
+        const CACHE: usize = 1 << 18;
+        let row = 4 * self.n_features();
+        let room = match self.layout() {
+            Some(layout) if layout.largest > CACHE => 16 * CACHE,
+            _ => CACHE,
+        };
+        (room / row).clamp(64, 1 << 14)
+    }
+
+    /// Adds the votes of all trees on rows without missing values.
+    fn add_block(
+        &self,
+        layout: &Layout,
+        block: &[f32],
+        voting: Voting,
+        out: &mut [f64],
+        control: &Control,
+    ) -> Result<()> {
+        let (classes, width) = (self.n_classes(), self.n_features());
+        let rows = out.len() / classes;
+        if rows == 1 {
+            layout.vote_trees(block, |vote| self.add_vote(vote, voting, out));
+            return Ok(());
+        }
+        let all: Vec<u32> = (0..rows as u32).collect();
+        for tree in 0..layout.trees() {
+            control.check()?;
+            layout.vote_rows(tree, block, width, &all, |row, vote| {
+                self.add_vote(vote, voting, &mut out[row * classes..(row + 1) * classes]);
+            });
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn add_vote(&self, vote: Vote, voting: Voting, out: &mut [f64]) {
+        match vote {
+            Vote::Class(class) => out[class] += 1.0,
+            Vote::Shares(leaf) => self.add_votes(leaf, voting, out),
+        }
+    }
+
+    /// Adds the votes of the wanted trees (by number of tree and row of the block), one row
+    /// after another.
+    fn add_plainly(
+        &self,
+        block: &[f32],
+        voting: Voting,
+        out: &mut [f64],
+        wanted: impl Fn(usize, usize) -> bool,
+    ) {
+        let (classes, width) = (self.n_classes(), self.n_features());
+        for (t, &start) in self.arrays().offsets[..self.n_trees()].iter().enumerate() {
+            let rows = block.chunks_exact(width).zip(out.chunks_exact_mut(classes));
+            for (i, (row, out)) in rows.enumerate() {
+                if wanted(t, i) {
+                    self.add_votes(self.leaf(start as usize, row), voting, out);
+                }
+            }
+        }
     }
 
     /// The most probable class of each row, the first of equal ones.
@@ -132,19 +195,26 @@ impl ForestModel {
         control: &Control,
     ) -> Result<Vec<f64>> {
         let (classes, width) = (self.n_classes(), self.n_features());
+        let layout = self.layout();
         let mut out = vec![0.0; rows * classes];
-        fill_chunks(control, &mut out, classes, ROWS, |range, part| {
+        fill_chunks(control, &mut out, classes, self.block(), |range, part| {
             let block = &x[range.start * width..range.end * width];
-            for (t, &start) in self.arrays().offsets[..self.n_trees()].iter().enumerate() {
-                for (i, (row, out)) in block
-                    .chunks_exact(width)
-                    .zip(part.chunks_exact_mut(classes))
-                    .enumerate()
-                {
-                    if unseen(t, range.start + i) {
-                        self.add_votes(self.leaf(start as usize, row), Voting::Soft, out);
-                    }
-                }
+            let missing = check_finite(block)?;
+            let Some(layout) = layout.filter(|_| !missing) else {
+                let wanted = |tree, row| unseen(tree, range.start + row);
+                self.add_plainly(block, Voting::Soft, part, wanted);
+                return Ok(());
+            };
+            let mut wanted = Vec::with_capacity(range.len());
+            for tree in 0..layout.trees() {
+                control.check()?;
+                wanted.clear();
+                let rows = 0..range.len() as u32;
+                wanted.extend(rows.filter(|&row| unseen(tree, range.start + row as usize)));
+                layout.vote_rows(tree, block, width, &wanted, |row, vote| {
+                    let out = &mut part[row * classes..(row + 1) * classes];
+                    self.add_vote(vote, Voting::Soft, out);
+                });
             }
             Ok(())
         })?;

@@ -12,10 +12,7 @@ use crate::tree::sorted::tie_rank;
 use ironlearn_kernels::bytes::{BLOCK, block_equal, ranks};
 use ironlearn_kernels::split::{BlockClasses, block_cuts, block_gini};
 
-/// A feature without a column yet.
-const NONE: u32 = u32::MAX;
-
-/// At most 64 rows and the columns that their nodes have looked at.
+/// At most 64 rows, and their columns where every node looks at every feature.
 #[derive(Default)]
 pub(super) struct Block {
     rows: Vec<u32>,
@@ -26,8 +23,6 @@ pub(super) struct Block {
     planes: usize,
     /// The features to search, where every node looks at every feature.
     features: Vec<u32>,
-    /// Where each drawn feature's column is.
-    place_of: Vec<u32>,
     /// Codes; ranks within the block where the feature's codes are ranges.
     columns: Vec<[u8; BLOCK]>,
     /// Nodes that use the block.
@@ -66,15 +61,12 @@ impl Block {
             for (place, &feature) in columns.features.iter().enumerate() {
                 let mut column = [0; BLOCK];
                 if context.coded.has_ranges(feature as usize) {
-                    self.rank(context, feature as usize, &mut column);
+                    self.rank(context, feature as usize, self.all(), &mut column);
                 } else {
                     column[..self.rows.len()].copy_from_slice(columns.column(place));
                 }
                 self.columns.push(column);
             }
-        } else {
-            self.place_of.clear();
-            self.place_of.resize(context.data.features, NONE);
         }
     }
 
@@ -83,29 +75,41 @@ impl Block {
         u64::MAX >> (BLOCK - self.rows.len())
     }
 
-    fn rank(&self, context: &Context, feature: usize, out: &mut [u8; BLOCK]) {
+    /// Ranks of a feature's values among `rows`.
+    fn rank(&self, context: &Context, feature: usize, rows: u64, out: &mut [u8; BLOCK]) {
         let mut values = [0.0; BLOCK];
-        for (v, &row) in values.iter_mut().zip(&self.rows) {
-            *v = context.value(row as usize, feature);
+        let mut ranked = [0; BLOCK];
+        for (v, i) in values.iter_mut().zip(bits(rows)) {
+            *v = context.value(self.rows[i] as usize, feature);
         }
-        ranks(context.tier, &values[..self.rows.len()], out);
+        ranks(
+            context.tier,
+            &values[..rows.count_ones() as usize],
+            &mut ranked,
+        );
+        for (rank, i) in ranked.into_iter().zip(bits(rows)) {
+            out[i] = rank;
+        }
     }
 
-    /// The place of a drawn feature's column, which is made where it is not there.
-    fn place(&mut self, context: &Context, feature: usize) -> usize {
-        if self.place_of[feature] == NONE {
-            let mut column = [0; BLOCK];
-            if context.coded.has_ranges(feature) {
-                self.rank(context, feature, &mut column);
-            } else {
-                for (c, &row) in column.iter_mut().zip(&self.rows) {
-                    *c = context.coded.row(row as usize)[feature];
-                }
+    /// Loads the columns of drawn features for the rows of one node. Most nodes of a block draw
+    /// other features, so that whole columns would not be used again.
+    fn load(&mut self, context: &Context, features: &[usize], rows: u64) {
+        let first = self.columns.len();
+        self.columns.resize(first + features.len(), [0; BLOCK]);
+        let mut columns = std::mem::take(&mut self.columns);
+        for i in bits(rows) {
+            let codes = context.coded.row(self.rows[i] as usize);
+            for (column, &feature) in columns[first..].iter_mut().zip(features) {
+                column[i] = codes[feature];
             }
-            self.place_of[feature] = self.columns.len() as u32;
-            self.columns.push(column);
         }
-        self.place_of[feature] as usize
+        for (column, &feature) in columns[first..].iter_mut().zip(features) {
+            if context.coded.has_ranges(feature) {
+                self.rank(context, feature, rows, column);
+            }
+        }
+        self.columns = columns;
     }
 }
 
@@ -113,6 +117,7 @@ impl Block {
 pub(super) struct BlockSearch<'a> {
     context: &'a Context<'a>,
     draw: Draw,
+    drawn: Vec<usize>,
     /// Classes of the node: their numbers, sets and counts.
     classes: Vec<usize>,
     sets: Vec<u64>,
@@ -127,6 +132,7 @@ impl<'a> BlockSearch<'a> {
         BlockSearch {
             context,
             draw: Draw::new(context.data.features),
+            drawn: Vec::new(),
             classes: Vec::new(),
             sets: Vec::new(),
             total: Vec::new(),
@@ -172,16 +178,25 @@ impl<'a> BlockSearch<'a> {
         } else {
             let mut stream = Stream::new(key, 0);
             self.draw.reset();
-            let (mut drawn, mut varying) = (0, 0);
-            while drawn < context.params.max_features || varying == 0 {
-                let Some(feature) = self.draw.next(&mut stream) else {
-                    break;
-                };
-                let place = block.place(context, feature);
-                let varies = self.look_at(&block.columns[place], rows, key, weight, feature, place);
-                drawn += 1;
-                varying += usize::from(varies);
+            let mut drawn = std::mem::take(&mut self.drawn);
+            drawn.clear();
+            for _ in 0..context.params.max_features {
+                drawn.extend(self.draw.next(&mut stream));
             }
+            block.columns.clear();
+            let (mut place, mut varies) = (0, false);
+            while place < drawn.len() {
+                if place == block.columns.len() {
+                    block.load(context, &drawn[place..], rows);
+                }
+                let codes = &block.columns[place];
+                varies |= self.look_at(codes, rows, key, weight, drawn[place], place);
+                place += 1;
+                if place == drawn.len() && !varies {
+                    drawn.extend(self.draw.next(&mut stream));
+                }
+            }
+            self.drawn = drawn;
         }
         let (cut, left) = self.best?;
         let split = Split {

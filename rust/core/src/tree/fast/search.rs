@@ -94,7 +94,7 @@ pub(super) struct Search<'a> {
     pub context: &'a Context<'a>,
     two: Box<[[u32; CODES]; 2]>,
     scan: Box<TwoClassScan>,
-    sixteen: Box<[[u16; LANES]; CODES]>,
+    sixteen: Box<[[u16; LANES]; 2 * CODES]>,
     sums: Box<[SquareSums; CODES]>,
     /// Counts by code and class, and rows by code.
     many: Vec<u32>,
@@ -151,7 +151,7 @@ impl<'a> Search<'a> {
             context,
             two: Box::new([[0; CODES]; 2]),
             scan: Box::default(),
-            sixteen: vec![[0; LANES]; CODES].try_into().expect("256 rows"),
+            sixteen: vec![[0; LANES]; 2 * CODES].try_into().expect("512 rows"),
             sums: Box::new([SquareSums::default(); CODES]),
             many: Vec::new(),
             rows: Box::new([0; CODES]),
@@ -402,13 +402,29 @@ impl<'a> Search<'a> {
         }
         for class in 0..view.wide.total.len() {
             let range = view.class(class);
+            let class = class % LANES;
+            let (first, second) = self.sixteen.split_at_mut(CODES);
+            let codes = &codes[range.clone()];
             if view.counts.is_empty() {
-                for &code in &codes[range] {
-                    self.sixteen[usize::from(code)][class % LANES] += 1;
+                let mut pairs = codes.chunks_exact(2);
+                for pair in &mut pairs {
+                    first[usize::from(pair[0])][class] += 1;
+                    second[usize::from(pair[1])][class] += 1;
+                }
+                for &code in pairs.remainder() {
+                    first[usize::from(code)][class] += 1;
                 }
             } else {
-                for (&code, &count) in codes[range.clone()].iter().zip(&view.counts[range]) {
-                    self.sixteen[usize::from(code)][class % LANES] += count as u16;
+                let counts = &view.counts[range];
+                let mut pairs = codes.chunks_exact(2).zip(counts.chunks_exact(2));
+                for (pair, counts) in &mut pairs {
+                    first[usize::from(pair[0])][class] += counts[0] as u16;
+                    second[usize::from(pair[1])][class] += counts[1] as u16;
+                }
+                if let (1, Some(&code), Some(&count)) =
+                    (codes.len() % 2, codes.last(), counts.last())
+                {
+                    first[usize::from(code)][class] += count as u16;
                 }
             }
         }
