@@ -52,7 +52,11 @@ def curves(title: str, x_label: str, y_label: str, lines: Sequence[Line], diagon
 def confusion(title: str, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Draw a confusion matrix; rows are true classes, shaded by their share of the row."""
     n = len(matrix)
+    digits = len(str(max((count for row in matrix for count in row), default=0)))
+    # Wide enough for the largest count where counts are written, else as large as fits.
     cell = max(4.0, min(34.0, 320 / n))
+    if n <= _MAX_NUMBERS:
+        cell = max(cell, 7.0 * digits + 6)
     shown = [_shorten(name) for name in names] if n <= _MAX_NAMES else [""] * n
     margin = 14 + 6.2 * max(len(name) for name in shown)
     top = 40.0
