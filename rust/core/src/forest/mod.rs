@@ -113,15 +113,21 @@ pub fn fit_forest(
     }
     let prepared = Prepared::new(data, params, control)?;
     let sampler = Bootstrap::new(data.rows, data.weight, forest.n_draws, params.seed);
+    // Enough trees keep every thread busy without splitting one among threads.
+    let within = if forest.n_trees >= 2 * control.threads() {
+        control.single()
+    } else {
+        *control
+    };
     let numbered = |i: usize| (forest.first_tree + i) as u64;
     let grown = map_chunks(control, forest.n_trees, 1, |range| {
         let tree = numbered(range.start);
         if !forest.bootstrap {
-            return Ok((prepared.grow(data.weight, tree, control)?, Vec::new()));
+            return Ok((prepared.grow(data.weight, tree, &within)?, Vec::new()));
         }
         let counts = sampler.counts(tree);
         let weight = tree_weights(data.y, params.n_classes, &counts, forest.balanced_subsample);
-        let grown = prepared.grow(Some(&weight), tree, control)?;
+        let grown = prepared.grow(Some(&weight), tree, &within)?;
         let drawn = if forest.oob {
             bits(&counts)
         } else {

@@ -108,11 +108,6 @@ fn side_by_side(context: &Context, mut task: Task, control: Control) -> Result<T
     };
     grower.write_split(&pending);
     let (left, right) = (pending.left, pending.right);
-    if matches!(left.place, Place::Block { .. }) || matches!(right.place, Place::Block { .. }) {
-        // A block belongs to its grower.
-        grower.depth_first_two(left, right)?;
-        return Ok(grower.arrays);
-    }
     let mut arrays = std::mem::take(&mut grower.arrays);
     drop(grower);
     let (left, right) = control.join(
@@ -137,7 +132,7 @@ struct Grower<'a> {
     control: Control<'a>,
 }
 
-/// Weight and impurity of a child, and whether it may be split further.
+/// Weight and impurity of a node.
 type Side = (f64, f64);
 
 impl<'a> Grower<'a> {
@@ -156,16 +151,9 @@ impl<'a> Grower<'a> {
         }
     }
 
-    fn depth_first(&mut self, task: Task) -> Result<()> {
-        self.depth_first_stack(vec![task])
-    }
-
-    fn depth_first_two(&mut self, left: Task, right: Task) -> Result<()> {
-        self.depth_first_stack(vec![right, left])
-    }
-
     /// Splits nodes in preorder.
-    fn depth_first_stack(&mut self, mut stack: Vec<Task>) -> Result<()> {
+    fn depth_first(&mut self, task: Task) -> Result<()> {
+        let mut stack = vec![task];
         while let Some(task) = stack.pop() {
             if let Some(pending) = self.open(task)? {
                 self.write_split(&pending);

@@ -1,9 +1,9 @@
 //! Growing the same trees as the general engine, much faster, for the common settings.
 //!
 //! Every cell becomes a code of one byte ([`codes`]). A node with more rows than a block
-//! counts classes by code, scores the cuts between codes from the counts, and looks inside a
-//! code that holds several values only where a bound says that a better cut may hide there
-//! ([`search`], [`refine`]). A node of at most 64 rows is a set of bits of its block
+//! counts classes by code, scores the cuts between codes from the counts ([`search`],
+//! [`scan`]), and looks inside a code that holds several values only where a bound says that a
+//! better cut may hide there ([`refine`]). A node of at most 64 rows is a set of bits of its block
 //! ([`block`]). Rows are kept grouped by class, so that counting never reads a label.
 //!
 //! Scores that come close to the best are computed exactly as the general engine does, so the
@@ -15,6 +15,7 @@ mod block;
 mod codes;
 mod grow;
 mod refine;
+mod scan;
 mod search;
 mod weights;
 mod wide;
