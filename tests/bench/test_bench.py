@@ -108,10 +108,13 @@ def test_finished_cases_are_kept(
     copy.write_text(json.dumps(content))
     bench.run(cases, **{**settings, "min_seconds": 0.001})
     assert asked == ["GaussianNB/iris"] * 3
-    # Nor is a file of another machine.
+    # A file of another machine is not overwritten unasked.
     content["stamp"]["cpu"] = "another"
     copy.write_text(json.dumps(content))
-    fresh = bench.run(cases, **settings)
+    with pytest.raises(DataFileError, match=r"differ in cpu.*--fresh"):
+        bench.run(cases, **settings)
+    assert json.loads(copy.read_text()) == content
+    fresh = bench.run(cases, **settings, fresh=True)
     assert len(fresh.cells) == 1
     assert bench.Results.read(copy).stamp["cpu"] != "another"
 

@@ -15,7 +15,7 @@ from ironlearn.bench.cases import Case
 from ironlearn.bench.libraries import LIBRARIES, installed, takes
 from ironlearn.bench.results import Results
 from ironlearn.bench.stamp import same, stamp
-from ironlearn.exceptions import InvalidParameterError
+from ironlearn.exceptions import DataFileError, InvalidParameterError
 
 #: A fit that takes longer is not repeated.
 SLOW = 10.0
@@ -101,7 +101,7 @@ def run(
         A JSON file that is written after each case. Finished cases in it that were taken
         with the same settings, machine and software are kept.
     fresh : bool, default=False
-        Measure again what the file has.
+        Measure again what the file has, and replace a file of another machine or software.
     progress : callable, default=None
         Called with a case's name, the number of finished cases and of all.
 
@@ -115,7 +115,8 @@ def run(
     InvalidParameterError
         A number is out of range or a library is not known or not installed.
     DataFileError
-        The file exists and holds something else.
+        The file exists and holds something else, or results of another machine or of other
+        software without `fresh`.
     """
     threads = _checked_threads(threads)
     if repeats < 1:
@@ -123,12 +124,20 @@ def run(
     if not 0 <= min_seconds < float("inf"):
         raise InvalidParameterError(f"min_seconds must be at least 0, got {min_seconds}.")
     chosen = _checked_libraries(libraries)
-    results = Results(stamp(threads, chosen))
+    # Of all libraries, so that cases measured beside some of them fit into one file.
+    results = Results(stamp(threads, installed()))
     if path is not None and os.path.exists(path):
         # Read even if nothing is kept: a file of something else is not overwritten.
         before = Results.read(path)
-        if not fresh and same(before.stamp, results.stamp):
+        if same(before.stamp, results.stamp):
             results.cells = before.cells
+        elif not fresh:
+            differing = [k for k in results.stamp if before.stamp.get(k) != results.stamp[k]]
+            raise DataFileError(
+                f"{os.fspath(path)} holds results of another machine or other software (they "
+                f"differ in {', '.join(k for k in differing if k not in ('date', 'data'))}): "
+                "name another file, or pass fresh=True (--fresh) to replace them."
+            )
     runner = _Runner(chosen, threads, repeats, min_seconds)
     try:
         for done, case in enumerate(cases):

@@ -64,7 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write results there; finished cases in it are kept"
     )
-    parser.add_argument("--fresh", action="store_true", help="measure finished cases again")
+    parser.add_argument(
+        "--fresh", action="store_true", help="measure finished cases again; replace other results"
+    )
     parser.add_argument("--list", action="store_true", help="show the cases and end")
     parser.add_argument(
         "--markdown", metavar="FILE.json", help="print the results in a file as Markdown and end"

@@ -20,6 +20,23 @@ pub(crate) fn child_key(key: u64, left: bool) -> u64 {
     mix(key.wrapping_add(if left { GOLDEN } else { GOLDEN << 1 }))
 }
 
+/// A value above its place in the node, as one number that sorts like the pair: sorting plain
+/// numbers is several times faster than sorting pairs by a float.
+#[inline]
+fn pack(value: f32, at: usize) -> u64 {
+    let bits = value.to_bits();
+    let ordered = bits ^ (((bits as i32 >> 31) as u32) | 1 << 31);
+    u64::from(ordered) << 32 | at as u64
+}
+
+/// The value and the place in the node that [`pack`] was given.
+#[inline]
+fn unpack(packed: u64) -> (f32, usize) {
+    let ordered = (packed >> 32) as u32;
+    let bits = ordered ^ ((!(ordered as i32) >> 31) as u32 | 1 << 31);
+    (f32::from_bits(bits), packed as u32 as usize)
+}
+
 /// A node whose split is sought.
 pub(crate) struct NodeView<'n> {
     pub rows: &'n [u32],
@@ -42,7 +59,7 @@ pub(crate) struct SortedSearch<'a> {
     bins: &'a [Bins],
     weight: &'a [f64],
     features: Vec<u32>,
-    values: Vec<(f32, u32)>,
+    values: Vec<u64>,
     missing: Vec<u32>,
     left: Vec<f64>,
     right: Vec<f64>,
@@ -123,20 +140,21 @@ impl<'a> SortedSearch<'a> {
         self.values.clear();
         self.missing.clear();
         let bins = self.bins.get(feature).filter(|bins| !bins.low.is_empty());
-        for &row in rows {
+        for (at, &row) in rows.iter().enumerate() {
             let value = self.data.x[row as usize * self.data.features + feature];
             if value.is_nan() {
                 self.missing.push(row);
             } else if let Some(bins) = bins {
-                self.values.push((bins.code(value) as f32, row));
+                self.values.push(pack(bins.code(value) as f32, at));
             } else {
-                self.values.push((value, row));
+                self.values.push(pack(value, at));
             }
         }
-        let Some(&(first, _)) = self.values.first() else {
+        let Some(&first) = self.values.first() else {
             return false;
         };
-        !self.missing.is_empty() || self.values.iter().any(|&(v, _)| v != first)
+        let first = unpack(first).0;
+        !self.missing.is_empty() || self.values.iter().any(|&v| unpack(v).0 != first)
     }
 
     /// Scores the split whose left class weights are in `self.left`. Returns it where it may
@@ -192,7 +210,7 @@ impl<'a> SortedSearch<'a> {
     /// Every boundary between two values, with the missing ones on the right, then the missing
     /// ones alone on the right, then the boundaries with the missing ones on the left.
     fn scan_values(&mut self, node: &NodeView, feature: usize) {
-        self.values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.values.sort_unstable();
         let present = self.values.len();
         let passes: &[bool] = if self.missing.is_empty() {
             &[false]
@@ -207,10 +225,11 @@ impl<'a> SortedSearch<'a> {
                 base = self.missing.len();
             }
             for i in 0..present {
-                let (value, row) = self.values[i];
+                let (value, at) = unpack(self.values[i]);
+                let row = node.rows[at];
                 self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
                 let threshold = if i + 1 < present {
-                    let next = self.values[i + 1].0;
+                    let next = unpack(self.values[i + 1]).0;
                     if value >= next {
                         continue;
                     }
@@ -257,7 +276,8 @@ impl<'a> SortedSearch<'a> {
     /// a random side.
     fn try_random(&mut self, node: &NodeView, feature: usize) {
         let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
-        for &(value, _) in &self.values {
+        for &packed in &self.values {
+            let value = unpack(packed).0;
             low = low.min(value);
             high = high.max(value);
         }
@@ -276,7 +296,8 @@ impl<'a> SortedSearch<'a> {
         }
         let mut below = low;
         for i in 0..self.values.len() {
-            let (value, row) = self.values[i];
+            let (value, at) = unpack(self.values[i]);
+            let row = node.rows[at];
             if f64::from(value) <= cut {
                 self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
                 left_rows += 1;
@@ -307,11 +328,13 @@ impl<'a> SortedSearch<'a> {
     /// one for more (see [`order_categories`]); with `splitter="random"` a random subset.
     fn scan_categories(&mut self, node: &NodeView, feature: usize) {
         let classes = self.params.n_classes;
-        self.values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.values.sort_unstable();
         // The categories that occur: code, rows, class weights.
         let mut codes: Vec<(usize, usize)> = Vec::new();
         let mut table: Vec<f64> = Vec::new();
-        for &(value, row) in &self.values {
+        for &packed in &self.values {
+            let (value, at) = unpack(packed);
+            let row = node.rows[at];
             let code = value as usize;
             if codes.last().is_none_or(|&(last, _)| last != code) {
                 codes.push((code, 0));
