@@ -20,6 +20,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "kmeans": (["--step", "8"], "16 colours"),
     "compare_models": ([], "random_forest"),
     "pipeline": ([], "accuracy 0.8"),
+    "onnx_export": ([], "equal labels: True"),
     "serving": ([], "scikit-learn was loaded: False"),
 }
 
