@@ -9,7 +9,7 @@ import pytest
 from ironlearn.bench import Case
 from ironlearn.bench.session import Session
 
-MODELS = ("GaussianNB", "CategoricalNB")
+MODELS = ("GaussianNB", "CategoricalNB", "MultinomialNB", "ComplementNB", "BernoulliNB")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -1,4 +1,4 @@
-"""Linear support vector machines beside other libraries."""
+"""Support vector machines beside other libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from ironlearn.bench import Case
 from ironlearn.bench.session import Session
 
-MODELS = ("LinearSVC",)
+MODELS = ("LinearSVC", "SVC", "LinearSVR", "SVR")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

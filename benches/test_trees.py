@@ -9,7 +9,14 @@ import pytest
 from ironlearn.bench import Case
 from ironlearn.bench.session import Session
 
-MODELS = ("DecisionTreeClassifier", "RandomForestClassifier")
+MODELS = (
+    "DecisionTreeClassifier",
+    "RandomForestClassifier",
+    "ExtraTreesClassifier",
+    "DecisionTreeRegressor",
+    "RandomForestRegressor",
+    "ExtraTreesRegressor",
+)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.svm import LinearSVC
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from ironlearn import _threads, bench
-from ironlearn.bench import libraries, runner, session
-from ironlearn.bench.data import load
+from ironlearn.base import TYPES
+from ironlearn.bench import cases as cases_module
+from ironlearn.bench import libraries, objectives, runner
+from ironlearn.bench.data import EXTERNAL, REGRESSION, _source, load
+from ironlearn.bench.report import score
+from ironlearn.bench.session import Session
 from ironlearn.bench.stamp import same
 from ironlearn.cli import main
 from ironlearn.exceptions import DataFileError, InvalidParameterError
@@ -256,19 +262,29 @@ def test_command(
         main(["bench", "--threads", "0"])
 
 
-@pytest.mark.parametrize("source", ["iris", "wine", "breast_cancer", "digits", "10k"])
-@pytest.mark.parametrize("kind", ["float64", "float32", "codes"])
+@pytest.mark.parametrize(
+    "source", ["iris", "wine", "breast_cancer", "digits", "10k", "diabetes", "regression10k"]
+)
+@pytest.mark.parametrize("kind", ["float64", "float32", "unit", "codes"])
 def test_data(source: str, kind: str) -> None:
     data = load(source, kind)
     for X, y in ((data.X, data.y), (data.X_test, data.y_test)):
         assert len(X) == len(y) > 0
         assert X.flags.c_contiguous
-        assert X.dtype == ("int64" if kind == "codes" else kind)
+        assert X.dtype == {"codes": "int64", "unit": "float64"}.get(kind, kind)
         if kind == "codes":
             assert X.min() >= 0
             assert X.max() <= 15
-    assert set(data.y_test) <= set(data.y)
-    assert len(load(source, kind, 50).X) == 50
+        if kind == "unit":
+            assert X.min() == 0
+            assert X.max() == 1
+    if source in REGRESSION:
+        assert data.y.mean() == pytest.approx(0, abs=1e-9)
+        assert data.y.std() == pytest.approx(1)
+    else:
+        assert set(data.y_test) <= set(data.y)
+    few = load(source, kind, 50, 20)
+    assert (len(few.X), len(few.y), len(few.X_test), len(few.y_test)) == (50, 50, 20, 20)
 
 
 @pytest.mark.realdata
@@ -280,19 +296,160 @@ def test_images(data_dir: Path) -> None:
     assert load("fmnist", "codes").X.max() == 15
 
 
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("source", "rows", "classes"),
+    [("rt_polarity", (7997, 2665), 2), ("trec", (5452, 500), 6), ("ag_news", (5700, 1900), 4)],
+)
+def test_texts(data_dir: Path, source: str, rows: tuple[int, int], classes: int) -> None:
+    data = load(source, "float64")
+    assert (data.X.shape[0], data.X_test.shape[0]) == rows
+    assert data.X.format == data.X_test.format == "csr"
+    assert data.X.shape[1] == data.X_test.shape[1] > 5000
+    assert len(set(data.y)) == len(set(data.y_test)) == classes
+    case = bench.CASES[f"MultinomialNB/{source}"]
+    found = []
+    for library in BOTH:
+        work = Session(library, case, 1)
+        work.fit()
+        found.append(work.score()["accuracy"])
+    assert found[0] == found[1] > 0.7
+
+
+def test_external_data_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for source in EXTERNAL:
+        monkeypatch.delenv("IRONLEARN_DATA", raising=False)
+        _source.cache_clear()
+        with pytest.raises(DataFileError, match="is needed: set IRONLEARN_DATA to the folder"):
+            load(source, "float64")
+        monkeypatch.setenv("IRONLEARN_DATA", str(tmp_path))
+        with pytest.raises(DataFileError, match="cannot be read"):
+            load(source, "float64")
+
+
 def test_objective_is_what_liblinear_minimises() -> None:
     X, y = load_iris(return_X_y=True)
     model = LinearSVC(C=0.5, tol=1e-8, max_iter=100_000).fit(X, y)
-    best = session.svc_objective(model, X, y)
+    best = objectives.linear_svc(model, X, y)
     for shift in (1e-3, -1e-3):
         model.coef_ = model.coef_ + shift
-        assert session.svc_objective(model, X, y) > best
+        assert objectives.linear_svc(model, X, y) > best
         model.coef_ = model.coef_ - shift
     one = model.coef_[0]
     margin = np.where(y == 0, 1, -1) * (X @ one + model.intercept_[0])
     single = 0.5 * (one @ one + model.intercept_[0] ** 2)
     single += 0.5 * (np.maximum(0, 1 - margin) ** 2).sum()
     assert single < best
+
+
+def test_objective_of_linear_svr_is_least_at_its_solution() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    X, y = 10 * X, (y - y.mean()) / y.std()
+    model = LinearSVR(C=0.5, epsilon=0.2, tol=1e-8, max_iter=100_000).fit(X, y)
+    best = objectives.linear_svr(model, X, y)
+    error = np.abs(y - model.predict(X))
+    by_hand = 0.5 * (model.coef_ @ model.coef_ + model.intercept_[0] ** 2)
+    by_hand += 0.5 * np.maximum(0, error - 0.2).sum()
+    assert best == pytest.approx(by_hand)
+    for shift in (1e-3, -1e-3):
+        model.coef_ = model.coef_ + shift
+        assert objectives.linear_svr(model, X, y) > best
+        model.coef_ = model.coef_ - shift
+
+
+@pytest.mark.parametrize("gamma", ["scale", "auto", 0.01])
+def test_dual_objectives_meet_primal_ones(gamma: Any) -> None:
+    """At the solution they are equal but for their sign."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[y < 4] / 4, y[y < 4]
+    model = SVC(C=0.7, gamma=gamma, tol=1e-6, decision_function_shape="ovo").fit(X, y)
+    quadratic, hinge, pair = 0.0, 0.0, 0
+    values = model.decision_function(X)
+    for i in range(4):
+        for j in range(i + 1, 4):
+            rows = (y == i) | (y == j)
+            sign = np.where(y[rows] == i, 1, -1)
+            hinge += 0.7 * np.maximum(0, 1 - sign * values[rows, pair]).sum()
+            pair += 1
+    absolute = sum(
+        np.abs(model.dual_coef_[j - (j > i)][_of(model, i)]).sum()
+        for i in range(4)
+        for j in range(4)
+        if i != j
+    )
+    dual = objectives.svc(model, X)
+    quadratic = 2 * (dual + absolute)
+    assert 0.5 * quadratic + hinge == pytest.approx(-dual, rel=1e-4)
+    X, y = load_diabetes(return_X_y=True)
+    X, y = 10 * X, (y - y.mean()) / y.std()
+    model = SVR(C=0.7, epsilon=0.1, gamma=gamma, tol=1e-6).fit(X, y)
+    dual = objectives.svr(model, X, y)
+    alpha = model.dual_coef_[0]
+    quadratic = 2 * (dual - 0.1 * np.abs(alpha).sum() + y[model.support_] @ alpha)
+    loss = 0.7 * np.maximum(0, np.abs(y - model.predict(X)) - 0.1).sum()
+    assert 0.5 * quadratic + loss == pytest.approx(-dual, rel=1e-4)
+
+
+def _of(model: SVC, k: int) -> slice:
+    ends = np.concatenate([[0], np.cumsum(model.n_support_)])
+    return slice(ends[k], ends[k + 1])
+
+
+def test_regressors_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By scikit-learn's own, whether or not this build has ours."""
+    for model, module in (("DecisionTreeRegressor", "tree"), ("LinearSVR", "svm"), ("SVR", "svm")):
+        monkeypatch.setitem(TYPES, model, f"ironlearn.{module}")  # type: ignore[arg-type]
+        case = bench.Case(f"{model}/diabetes", model, "diabetes")
+        work = Session("scikit-learn", case, 1)
+        work.fit()
+        found = work.score()
+        assert found["r2"] == pytest.approx(work.model.score(work.data.X_test, work.data.y_test))
+        assert ("objective" in found) is (model != "DecisionTreeRegressor")
+        assert score({"score": found}).startswith(f"R² {found['r2']:.4f}")
+
+
+def test_every_estimator_has_cases() -> None:
+    every = [
+        case
+        for build in ("_ladder", "_bayes", "_trees", "_machines", "_clustering")
+        for case in getattr(cases_module, build)()
+    ]
+    names = [case.name for case in every]
+    assert len(set(names)) == len(names)
+    assert set(TYPES) == set(bench.cases.MODELS) <= {case.model for case in every}
+    assert list(bench.CASES) == [case.name for case in every if case.model in TYPES]
+    for model in {case.model for case in every}:
+        mine = [case for case in every if case.model == model]
+        assert any(case.one_row and case.suite == "quick" for case in mine)
+        assert any(not case.one_row and case.suite == "quick" for case in mine)
+    assert {(model, source) for model, source in cases_module._HIGH_RUNGS} <= {
+        (model, source)
+        for ladder, models in (
+            (cases_module._LADDER, cases_module._MODELS),
+            (cases_module._REGRESSION_LADDER, cases_module._REGRESSORS),
+        )
+        for model in models
+        for source in ladder
+    }
+    regressors = {case.model for case in every if case.regression}
+    assert regressors == set(cases_module._REGRESSORS)
+
+
+def test_models_that_the_build_lacks_have_no_cases() -> None:
+    for name in ("FancyForest", *cases_module._MODELS, *cases_module._REGRESSORS):
+        if name not in TYPES:
+            assert not any(case.model == name for case in bench.CASES.values())
+            with pytest.raises(InvalidParameterError, match=f"there is no model '{name}'"):
+                bench.select(models=[name])
+
+
+def test_the_benches_have_every_model() -> None:
+    found: list[str] = []
+    for path in sorted((Path(__file__).parents[2] / "benches").glob("test_*.py")):
+        line = re.search(r"^MODELS = (\([^)]*\))", path.read_text(), flags=re.MULTILINE)
+        assert line is not None, path
+        found += ast.literal_eval(line[1])
+    assert sorted(found) == sorted([*cases_module._MODELS, *cases_module._REGRESSORS])
 
 
 def test_every_case_can_be_made() -> None:
@@ -306,7 +463,7 @@ def test_every_case_can_be_made() -> None:
         for library in ("scikit-learn-intelex", "LightGBM", "XGBoost", "faiss")
     }
     assert named == {
-        "scikit-learn-intelex": {"RandomForestClassifier", "KMeans"},
+        "scikit-learn-intelex": libraries._INTELEX & set(TYPES),
         "LightGBM": {"RandomForestClassifier"},
         "XGBoost": {"RandomForestClassifier"},
         "faiss": {"KMeans"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -70,8 +71,9 @@ def test_compare_without_arguments_is_digits() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("digits (of scikit-learn): 1797 rows, 10 classes")
     assert done.stdout.count("ROC AUC") == 1  # one table
+    assert "task: classification (10 different whole numbers; --task to change it)" in done.stdout
     for name in available():
-        assert done.stdout.count(name) == 1
+        assert len(re.findall(rf"^{name} *$", done.stdout, flags=re.MULTILINE)) == 1
     assert "Traceback" not in done.stderr
 
 

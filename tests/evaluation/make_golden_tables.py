@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ironlearn.evaluation import TableModel
+from ironlearn.evaluation import TableModel, available
 from ironlearn.io import read_dataset
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,7 +20,10 @@ MODELS = {
     "categorical_nb": {},
     "decision_tree": {"max_depth": 4},
     "linear_svc": {},
+    "multinomial_nb": {},
 }
+#: Of regression, where the target is the column "count".
+REGRESSORS = {"decision_tree": {"max_depth": 4}}
 
 
 def rows() -> pd.DataFrame:
@@ -62,6 +65,13 @@ def main() -> None:
                 predict=fitted.predict(data.table),
                 **{method: getattr(fitted, method)(data.table)},
             )
+    data = read_dataset(path, "count", task="regression")
+    for name, parameters in REGRESSORS.items():
+        model = GOLDEN / f"{name}-regression.ironlearn"
+        if name in available("regression") and not model.exists():
+            fitted = TableModel(name, parameters, task="regression")
+            fitted.fit(data.table, data.y, target="count").save(model)
+            np.savez(model.with_suffix(".npz"), predict=fitted.predict(data.table))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,10 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.naive_bayes import GaussianNB as Theirs
 
 from ironlearn.evaluation import SPECS, available, compare, corrected_paired_test, peak_memory
-from ironlearn.evaluation.models import Spec
+from ironlearn.evaluation.models import Spec, plan
 from ironlearn.evaluation.results import adjust
 from ironlearn.exceptions import DataError, InvalidParameterError
+from ironlearn.io import Table
 
 IRIS = load_iris(return_X_y=True)
 
@@ -36,7 +38,9 @@ def test_all_models_on_iris() -> None:
             assert all(len(values) == 3 for values in side.scores.values())
         if row.task == "classify":
             assert set(row.ours.scores) == {"accuracy", "precision", "recall", "f1", "roc_auc"}
-            assert row.ours.mean("accuracy") > 0.85, row.model
+            # Those three see counts in lengths, or only whether one is above the mean.
+            rough = row.model in ("multinomial_nb", "complement_nb", "bernoulli_nb")
+            assert row.ours.mean("accuracy") > (0.6 if rough else 0.85), row.model
             assert abs(row.ours.mean("accuracy") - row.theirs.mean("accuracy")) < 0.05
             for side in row.sides:
                 assert side.report is not None
@@ -47,7 +51,7 @@ def test_all_models_on_iris() -> None:
     text = result.to_text()
     assert text == str(result)
     for name in available():
-        assert text.count(name) == 1
+        assert len(re.findall(rf"^{name} *$", text, flags=re.MULTILINE)) == 1
     assert "±" in text
 
 
@@ -144,6 +148,8 @@ def test_json_holds_everything() -> None:
     assert data["dataset"] == {
         "name": "iris",
         "target": "kind",
+        "task": "classification",
+        "reason": "3 different whole numbers",
         "rows": 150,
         "columns": 4,
         "classes": 3,
@@ -221,8 +227,32 @@ def test_sparse_rows() -> None:
     dense = compare(X, y, models=["gaussian_nb"], cv=2).rows[0]
     assert result.rows[1].ours.scores == dense.ours.scores
     wide = sp.csr_matrix((600, 10**6))
-    with pytest.raises(DataError, match="gaussian_nb need dense rows"):
+    with pytest.raises(DataError, match="gaussian_nb needs dense rows, but 600 x 1000000"):
         compare(wide, np.arange(600) % 2, models=["gaussian_nb"], cv=2)
+
+
+def test_what_cannot_take_sparse_rows_is_left_out_of_all_and_told() -> None:
+    wide = Table.from_any(sp.csr_matrix((600, 10**6)))
+    specs, notes = plan("all", "classification", wide)
+    names = [spec.name for spec in specs]
+    assert {"multinomial_nb", "complement_nb", "bernoulli_nb", "linear_svc", "svc"} <= set(names)
+    assert not {"gaussian_nb", "categorical_nb", "decision_tree", "random_forest"} & set(names)
+    assert notes[0].startswith("gaussian_nb was left out: it needs dense rows, but 600 x 1000000")
+    signed = Table.from_any(sp.csr_matrix(np.array([[1.0, -2.0], [0.0, 3.0]])))
+    specs, notes = plan("all", "classification", signed)
+    assert "multinomial_nb" not in [spec.name for spec in specs]
+    assert "multinomial_nb was left out: it needs values that are not negative" in notes[0]
+    with pytest.raises(DataError, match="multinomial_nb needs values that are not negative"):
+        plan(["multinomial_nb"], "classification", signed)
+
+
+def test_kernel_machines_on_many_rows_must_be_named() -> None:
+    for rows, there in ((10_000, True), (10_001, False)):
+        table = Table.from_any(np.zeros((rows, 1)))
+        specs, notes = plan("all", "classification", table)
+        assert ("svc" in [spec.name for spec in specs]) is there
+        assert any("svc was left out: it takes long" in note for note in notes) is not there
+        assert [spec.name for spec in plan(["svc"], "classification", table)[0]] == ["svc"]
 
 
 def test_warnings_become_notes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +279,15 @@ def test_warnings_become_notes(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cv": 51}, DataError, "fewer rows than the 51 folds: 0 .50 rows"),
         ({"y": np.zeros(150)}, DataError, "one class only"),
         ({"y": IRIS[1][:100]}, DataError, "X has 150 rows, but 'y' has 100"),
-        ({"y": np.linspace(0, 1, 150)}, DataError, "continuous"),
+        (
+            {"y": np.linspace(0, 1, 150), "task": "classification"},
+            DataError,
+            r"continuous .0\.0067\d* in row 1. and has no classes; it needs the task regression",
+        ),
+        ({"task": "ranking"}, InvalidParameterError, "task must be one of auto, classification, r"),
+        ({"quantile": 1}, InvalidParameterError, "quantile must be between 0 and 1, got 1"),
+        ({"y": np.where(np.arange(150) == 7, np.nan, 0.5)}, DataError, "missing in 1 of 150 rows"),
+        ({"y": np.where(np.arange(150) == 7, np.inf, 0.5)}, DataError, "holds infinity"),
         ({"X": IRIS[0] * np.inf}, DataError, "'x0' holds inf in row 0"),
     ],
 )

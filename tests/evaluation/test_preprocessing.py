@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ironlearn.evaluation import Preprocessor, Schema
 from ironlearn.exceptions import DataError, ModelFileError
 from ironlearn.io import Table
 
-VIEWS = ["plain", "tree", "scaled", "codes"]
+VIEWS = ["plain", "tree", "scaled", "shares", "codes"]
 
 
 def _frame(n: int = 60, seed: int = 0) -> pd.DataFrame:
@@ -137,6 +137,22 @@ def test_scaled_as_scikit_learn_does() -> None:
     theirs = StandardScaler().fit_transform(SimpleImputer(strategy="median").fit_transform(X))
     np.testing.assert_allclose(ours[:, :4], theirs)
     np.testing.assert_array_equal(ours[:, 4:], np.isnan(X))
+
+
+def test_shares_as_scikit_learn_does() -> None:
+    rng = np.random.RandomState(0)
+    X = rng.randn(50, 4) * [1, 10, 0.1, 5] + 3
+    X[rng.rand(50, 4) < 0.2] = np.nan
+    X[:, 3] = 7
+    X[::5, 3] = np.nan
+    train, test = Table.from_any(X[:30]), Table.from_any(X[30:])
+    prepare = Preprocessor("shares").fit(train)
+    impute = SimpleImputer(strategy="median").fit(X[:30])
+    theirs = MinMaxScaler(clip=True).fit(impute.transform(X[:30]))
+    for part, table in ((X[:30], train), (X[30:], test)):
+        ours = prepare.transform(table)
+        np.testing.assert_allclose(ours[:, :4], theirs.transform(impute.transform(part)))
+        np.testing.assert_array_equal(ours[:, 4:], np.isnan(part))
 
 
 def test_float32_stays() -> None:

@@ -206,7 +206,7 @@ def test_a_target_that_is_not_there(tmp_path: Path) -> None:
         ([1.0, np.nan, 2.0], r"missing in 1 of 3 rows \(first: row 1\)"),
         (["a", None, "b"], "missing in 1 of 3"),
         (["a", "", "b"], "missing in 1 of 3"),
-        ([1.5, 2.0, 3.0], "continuous.*regression is not offered"),
+        ([1.5, 2.0, 3.0], "continuous.*needs the task regression"),
         ([1.0, np.inf, 3.0], "infinity"),
         ([1, 1, 1], r"one class only \(1\)"),
         ([], "no rows"),
@@ -226,7 +226,7 @@ def test_bad_targets(y: object, words: str) -> None:
 def test_rare_classes() -> None:
     with pytest.raises(DataError, match=r"fewer rows than the 3 folds: 'b' \(2 rows\); use fewer"):
         check_target(["a"] * 5 + ["b"] * 2, folds=3)
-    with pytest.raises(DataError, match="looks like a quantity, and regression is not offered"):
+    with pytest.raises(DataError, match="if it is a quantity, choose the task regression"):
         check_target(np.arange(100), folds=5)
     assert check_target(["a"] * 3 + ["b"] * 3, folds=3).tolist() == ["a"] * 3 + ["b"] * 3
 

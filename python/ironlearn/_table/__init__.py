@@ -2,6 +2,16 @@
 
 from ironlearn._table.reading import Dataset, read_dataset, read_table
 from ironlearn._table.table import KINDS, Table
-from ironlearn._table.target import check_target
+from ironlearn._table.target import TASKS, check_quantity, check_target, recognise_task
 
-__all__ = ["KINDS", "Dataset", "Table", "check_target", "read_dataset", "read_table"]
+__all__ = [
+    "KINDS",
+    "TASKS",
+    "Dataset",
+    "Table",
+    "check_quantity",
+    "check_target",
+    "read_dataset",
+    "read_table",
+    "recognise_task",
+]

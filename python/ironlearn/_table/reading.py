@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ironlearn._table import formats
 from ironlearn._table.table import Table, plain_array
-from ironlearn._table.target import check_target
+from ironlearn._table.target import check_quantity, check_target, recognise_task
 from ironlearn.exceptions import DataError, DataFileError
 
 _T = TypeVar("_T")
@@ -38,11 +38,15 @@ class Dataset:
     table : Table
         The features.
     y : ndarray of shape (n_rows,)
-        The class labels.
+        The class labels, or floats for regression.
     target : str
         The name of the target.
     notes : list of str
         What a reader should know about how it was read.
+    task : {"classification", "regression"}
+        What the target is learned as.
+    reason : str
+        Why.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Dataset:
     y: NDArray[Any]
     target: str
     notes: list[str] = field(default_factory=list)
+    task: str = "classification"
+    reason: str = "as chosen"
 
 
 def read_table(path: str | os.PathLike[str], *, header: bool = True) -> Table:
@@ -88,6 +94,7 @@ def read_dataset(
     folds: int | None = None,
     min_classes: int = 2,
     default_target: str | None = None,
+    task: str = "auto",
 ) -> Dataset:
     """Read a file and split off its target.
 
@@ -101,17 +108,19 @@ def read_dataset(
     header : bool, default=True
         As in `read_table`.
     folds : int, default=None
-        The number of rows that each class needs.
+        The number of rows that each class needs; for regression, of folds of two rows.
     min_classes : int, default=2
-        The number of classes that there must be.
+        The number of classes, or of different numbers, that there must be.
     default_target : str, default=None
         The target's column where `target` is not given and the file has no labels apart from
         its columns.
+    task : {"auto", "classification", "regression"}, default="auto"
+        What the target is; "auto" decides by its values, as `recognise_task` does.
 
     Returns
     -------
     Dataset
-        The features and the class labels.
+        The features and the target.
 
     Raises
     ------
@@ -136,11 +145,15 @@ def read_dataset(
         name, labels = target, _values(raw, target)
 
     def build() -> Dataset:
-        y = check_target(labels, name=name, folds=folds, min_classes=min_classes)
+        found, reason = recognise_task(labels, name=name, task=task)
+        if found == "regression":
+            y = check_quantity(labels, name=name, folds=folds, min_values=min_classes)
+        else:
+            y = check_target(labels, name=name, folds=folds, min_classes=min_classes)
         table = _table_of(raw, without=name)
         if len(table) != len(y):
             raise DataError(f"the target {name!r} has {len(y)} rows, but X has {len(table)}.")
-        return Dataset(Path(path).name, table, y, name, raw.notes)
+        return Dataset(Path(path).name, table, y, name, raw.notes, found, reason)
 
     return _within(path, build)
 

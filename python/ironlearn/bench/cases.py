@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ironlearn.base import TYPES
+from ironlearn.bench.data import REGRESSION
 from ironlearn.exceptions import InvalidParameterError
 
 #: Suites, each with the cases of those before it.
@@ -23,7 +25,7 @@ class Case:
         ``Model/data[/variant]``.
     model : str
         The estimator's class name, in ironlearn and in scikit-learn.
-    source, kind, rows
+    source, kind, rows, test_rows
         What `ironlearn.bench.data.load` takes.
     settings : mapping
         Constructor parameters for both. ``"first rows"`` as ``init`` stands for the first
@@ -42,20 +44,51 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     suite: str = "standard"
     one_row: bool = False
+    test_rows: int | None = None
+
+    @property
+    def regression(self) -> bool:
+        """Whether the target is a quantity."""
+        return self.source in REGRESSION
 
 
-#: Every model and the settings of its ladder of sizes.
+_SEED = {"random_state": 0}
+_FOREST = {"n_estimators": 100, **_SEED}
+_CLUSTERING = {"n_clusters": 10, "init": "first rows", "n_init": 1}
+
+#: Every classifier and clusterer, and the settings of its ladder of sizes.
 _MODELS: dict[str, dict[str, Any]] = {
     "GaussianNB": {},
     # scikit-learn cannot predict codes that no training row had.
     "CategoricalNB": {"min_categories": 16},
-    "DecisionTreeClassifier": {"random_state": 0},
-    "RandomForestClassifier": {"n_estimators": 100, "random_state": 0},
-    "LinearSVC": {"C": 1.0, "random_state": 0},
-    "KMeans": {"n_clusters": 10, "init": "first rows", "n_init": 1},
+    "MultinomialNB": {},
+    "ComplementNB": {},
+    "BernoulliNB": {"binarize": 0.3},
+    "DecisionTreeClassifier": _SEED,
+    "RandomForestClassifier": _FOREST,
+    "ExtraTreesClassifier": _FOREST,
+    "LinearSVC": {"C": 1.0, **_SEED},
+    "SVC": {"C": 1.0},
+    "KMeans": _CLUSTERING,
+    "MiniBatchKMeans": {**_CLUSTERING, **_SEED},
 }
-MODELS = tuple(_MODELS)
+#: The same of regressors. Their targets have mean 0 and deviation 1.
+_REGRESSORS: dict[str, dict[str, Any]] = {
+    "DecisionTreeRegressor": _SEED,
+    "RandomForestRegressor": _FOREST,
+    "ExtraTreesRegressor": _FOREST,
+    "LinearSVR": {"C": 1.0, **_SEED},
+    "SVR": {"C": 1.0},
+}
+#: The models that this build has.
+MODELS = tuple(name for name in (*_MODELS, *_REGRESSORS) if name in TYPES)
 
+_KINDS = {
+    "CategoricalNB": "codes",
+    "MultinomialNB": "unit",
+    "ComplementNB": "unit",
+    "BernoulliNB": "unit",
+}
 #: Clusters looked for in data of few rows; ten elsewhere.
 _CLUSTERS = {"iris": 3, "wine": 3, "breast_cancer": 2}
 
@@ -67,22 +100,41 @@ _LADDER = {
     "10k": "standard",
     "100k": "standard",
 }
+_REGRESSION_LADDER = {
+    "diabetes": "quick",
+    "regression10k": "standard",
+    "regression100k": "standard",
+}
+#: Rungs that take scikit-learn long, and what no suite can wait for.
+_HIGH_RUNGS: dict[tuple[str, str], str | None] = {
+    ("ExtraTreesClassifier", "100k"): "full",
+    ("RandomForestRegressor", "regression100k"): "full",
+    ("ExtraTreesRegressor", "regression100k"): "full",
+    ("LinearSVR", "regression100k"): "full",
+    ("SVC", "100k"): None,
+    ("SVR", "regression100k"): None,
+}
 
 
 def _ladder() -> list[Case]:
     cases = []
-    for model, settings in _MODELS.items():
-        kind = "codes" if model == "CategoricalNB" else "float64"
-        for source, suite in _LADDER.items():
+    for model, settings in {**_MODELS, **_REGRESSORS}.items():
+        kind = _KINDS.get(model, "float64")
+        small = "diabetes" if model in _REGRESSORS else "digits"
+        rungs = _REGRESSION_LADDER if model in _REGRESSORS else _LADDER
+        for source in rungs:
+            suite = _HIGH_RUNGS.get((model, source), rungs[source])
+            if suite is None:
+                continue
             own = settings
-            if model == "KMeans" and source in _CLUSTERS:
+            if "n_clusters" in settings and source in _CLUSTERS:
                 own = {**settings, "n_clusters": _CLUSTERS[source]}
             cases.append(Case(f"{model}/{source}", model, source, kind, settings=own, suite=suite))
         cases.append(
             Case(
-                f"{model}/digits/one-row",
+                f"{model}/{small}/one-row",
                 model,
-                "digits",
+                small,
                 kind,
                 settings=settings,
                 suite="quick",
@@ -92,16 +144,10 @@ def _ladder() -> list[Case]:
     return cases
 
 
-def _large() -> list[Case]:
-    seed = {"random_state": 0}
-    tree, forest = "DecisionTreeClassifier", "RandomForestClassifier"
-    deep = {"criterion": "entropy", "max_depth": 10, **seed}
-    many = {"n_estimators": 100, **seed}
-    svc = {"C": 1.0, **seed}
-    single = "float32"
+def _bayes() -> list[Case]:
     cases = [
         Case("GaussianNB/fmnist/float64", "GaussianNB", "fmnist"),
-        Case("GaussianNB/fmnist/float32", "GaussianNB", "fmnist", single),
+        Case("GaussianNB/fmnist/float32", "GaussianNB", "fmnist", "float32"),
         Case(
             "CategoricalNB/fmnist16",
             "CategoricalNB",
@@ -109,37 +155,95 @@ def _large() -> list[Case]:
             "codes",
             settings=_MODELS["CategoricalNB"],
         ),
-        Case(f"{tree}/fmnist/full", tree, "fmnist", single, settings=seed),
+        Case("MultinomialNB/fmnist", "MultinomialNB", "fmnist"),
+        Case("ComplementNB/fmnist", "ComplementNB", "fmnist"),
+        Case("BernoulliNB/fmnist", "BernoulliNB", "fmnist", settings=_MODELS["BernoulliNB"]),
+    ]
+    for source in ("rt_polarity", "trec", "ag_news"):
+        cases += [
+            Case(f"{model}/{source}", model, source)
+            for model in ("MultinomialNB", "ComplementNB", "BernoulliNB")
+        ]
+    return cases
+
+
+def _trees() -> list[Case]:
+    tree, forest, extra = "DecisionTreeClassifier", "RandomForestClassifier", "ExtraTreesClassifier"
+    single = "float32"
+    deep = {"criterion": "entropy", "max_depth": 10, **_SEED}
+    cases = [
+        Case(f"{tree}/fmnist/full", tree, "fmnist", single, settings=_SEED),
         Case(f"{tree}/fmnist/entropy-10", tree, "fmnist", single, settings=deep),
-        Case(f"{tree}/synth500k/full", tree, "synth500k", single, settings=seed),
+        Case(f"{tree}/synth500k/full", tree, "synth500k", single, settings=_SEED),
         Case(
             f"{tree}/synth500k/depth-10",
             tree,
             "synth500k",
             single,
-            settings={"max_depth": 10, **seed},
+            settings={"max_depth": 10, **_SEED},
         ),
-        Case(f"{forest}/fmnist", forest, "fmnist", single, settings=many),
-        Case(f"{forest}/synth500k", forest, "synth500k", single, settings=many, suite="full"),
-        Case("LinearSVC/fmnist-20k", "LinearSVC", "fmnist", rows=20_000, settings=svc),
-        Case("LinearSVC/synth500k", "LinearSVC", "synth500k", settings=svc),
     ]
+    for model in (forest, extra):
+        cases += [
+            Case(f"{model}/fmnist", model, "fmnist", single, settings=_FOREST),
+            Case(f"{model}/synth500k", model, "synth500k", single, settings=_FOREST, suite="full"),
+        ]
+    fewer = {**_FOREST, "n_estimators": 20}
+    for model, settings, variant in (
+        ("DecisionTreeRegressor", _SEED, ""),
+        ("RandomForestRegressor", fewer, "/20-trees"),
+        ("ExtraTreesRegressor", fewer, "/20-trees"),
+    ):
+        name = f"{model}/regression500k{variant}"
+        cases.append(Case(name, model, "regression500k", single, settings=settings, suite="full"))
+    return cases
+
+
+def _machines() -> list[Case]:
+    settings = _MODELS["LinearSVC"]
+    cases = [
+        Case("LinearSVC/fmnist-20k", "LinearSVC", "fmnist", rows=20_000, settings=settings),
+        Case("LinearSVC/synth500k", "LinearSVC", "synth500k", settings=settings),
+        Case(
+            "SVC/fmnist-10k",
+            "SVC",
+            "fmnist",
+            rows=10_000,
+            test_rows=2_000,
+            settings=_MODELS["SVC"],
+        ),
+    ]
+    for source in ("rt_polarity", "trec", "ag_news"):
+        cases.append(Case(f"LinearSVC/{source}", "LinearSVC", source, settings=settings))
+    return cases
+
+
+def _clustering() -> list[Case]:
+    cases = []
+    single = "float32"
     for source, numbers in (("fmnist", (10, 100)), ("synth500k", (20, 256))):
         for k in numbers:
             base = {"n_clusters": k, "n_init": 1}
             for variant, settings, suite in (
                 ("20-steps", {"init": "first rows", "max_iter": 20, "tol": 0.0}, "standard"),
                 ("from-first-rows", {"init": "first rows"}, "full"),
-                ("to-convergence", {"init": "k-means++", **seed}, "full"),
+                ("to-convergence", {"init": "k-means++", **_SEED}, "full"),
             ):
                 name = f"KMeans/{source}/k{k}/{variant}"
                 settings = {**base, "algorithm": "lloyd", **settings}
                 cases.append(Case(name, "KMeans", source, single, settings=settings, suite=suite))
+        batches = {"n_clusters": 100, "n_init": 1, "init": "k-means++", **_SEED}
+        name = f"MiniBatchKMeans/{source}/k100"
+        cases.append(Case(name, "MiniBatchKMeans", source, single, settings=batches))
     return cases
 
 
-#: All cases by name, small data first.
-CASES: dict[str, Case] = {case.name: case for case in (*_ladder(), *_large())}
+#: All cases of the models that this build has, by name, small data first.
+CASES: dict[str, Case] = {
+    case.name: case
+    for case in (*_ladder(), *_bayes(), *_trees(), *_machines(), *_clustering())
+    if case.model in MODELS
+}
 
 
 def select(
@@ -176,7 +280,7 @@ def select(
     if suite not in SUITES:
         raise InvalidParameterError(f"suite must be one of {', '.join(SUITES)}, got {suite!r}.")
     for model in models:
-        if model not in _MODELS:
+        if model not in MODELS:
             raise InvalidParameterError(
                 f"there is no model {model!r}; known are {', '.join(MODELS)}."
             )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ironlearn.base import TYPES
 from ironlearn.bench.cases import Case
 from ironlearn.bench.data import Data
 
@@ -24,15 +25,17 @@ LIBRARIES: dict[str, tuple[str, str]] = {
     "faiss": ("faiss-cpu", "faiss"),
 }
 
-_MODULES = {
-    "GaussianNB": "naive_bayes",
-    "CategoricalNB": "naive_bayes",
-    "DecisionTreeClassifier": "tree",
-    "RandomForestClassifier": "ensemble",
-    "LinearSVC": "svm",
-    "KMeans": "cluster",
-}
-_INTELEX = frozenset({"RandomForestClassifier", "KMeans"})
+_INTELEX = frozenset(
+    {
+        "RandomForestClassifier",
+        "RandomForestRegressor",
+        "ExtraTreesClassifier",
+        "ExtraTreesRegressor",
+        "SVC",
+        "SVR",
+        "KMeans",
+    }
+)
 
 
 def installed() -> list[str]:
@@ -75,7 +78,9 @@ def maker(library: str, case: Case, data: Data, threads: int) -> Callable[[], An
     if library == "faiss":
         return lambda: _Faiss(settings, threads)
     root = {"ironlearn": "ironlearn", "scikit-learn": "sklearn"}.get(library, "sklearnex")
-    kind = getattr(importlib.import_module(f"{root}.{_MODULES[case.model]}"), case.model)
+    # Every library has a model in a module of the same name.
+    module = TYPES[case.model].partition(".")[2]
+    kind = getattr(importlib.import_module(f"{root}.{module}"), case.model)
     known = kind._get_param_names()
     if "n_jobs" in known:
         settings["n_jobs"] = threads

@@ -31,6 +31,8 @@ def score(entry: dict[str, Any]) -> str:
     parts = []
     if "accuracy" in found:
         parts.append(f"{found['accuracy']:.4f}")
+    if "r2" in found:
+        parts.append(f"R² {found['r2']:.4f}")
     if "objective" in found:
         parts.append(f"obj {found['objective']:.6g}")
     if "inertia" in found:

@@ -274,6 +274,7 @@ class _Runner:
             "source": case.source,
             "kind": case.kind,
             "rows": case.rows,
+            "test_rows": case.test_rows,
             "settings": dict(case.settings),
             "one_row": case.one_row,
             "repeats": self.repeats,

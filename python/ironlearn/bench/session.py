@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ironlearn.bench import objectives
 from ironlearn.bench.cases import Case
 from ironlearn.bench.data import Data, load
 from ironlearn.bench.libraries import maker
@@ -35,7 +36,7 @@ class Session:
 
     def __init__(self, library: str, case: Case, threads: int) -> None:
         self.case = case
-        self.data: Data = load(case.source, case.kind, case.rows)
+        self.data: Data = load(case.source, case.kind, case.rows, case.test_rows)
         self.make = maker(library, case, self.data, threads)
         self.model: Any = None
         self._calls: dict[str, int] = {}
@@ -83,28 +84,25 @@ class Session:
                 gc.enable()
 
     def score(self) -> dict[str, float]:
-        """Return what the fitted model is worth: accuracy, inertia, objective, steps."""
-        if self.case.model == "KMeans":
-            return {"inertia": float(self.model.inertia_), "steps": int(self.model.n_iter_)}
+        """Return what the fitted model is worth: accuracy or R², inertia, objective, steps."""
+        model, name = self.model, self.case.model
+        if name in ("KMeans", "MiniBatchKMeans"):
+            steps = model.n_iter_ if name == "KMeans" else model.n_steps_
+            return {"inertia": float(model.inertia_), "steps": int(steps)}
         X, y = self.data.X_test, self.data.y_test
-        scores = {"accuracy": float(np.mean(self.model.predict(X) == y))}
-        if self.case.model == "LinearSVC":
-            scores["objective"] = svc_objective(self.model, self.data.X, self.data.y)
+        predicted = model.predict(X)
+        if self.case.regression:
+            error = float(((y - predicted) ** 2).sum())
+            scores = {"r2": 1.0 - error / float(((y - y.mean()) ** 2).sum())}
+        else:
+            scores = {"accuracy": float(np.mean(predicted == y))}
+        X, y = self.data.X, self.data.y
+        if name == "LinearSVC":
+            scores["objective"] = objectives.linear_svc(model, X, y)
+        elif name == "LinearSVR":
+            scores["objective"] = objectives.linear_svr(model, X, y)
+        elif name == "SVC":
+            scores["objective"] = objectives.svc(model, X)
+        elif name == "SVR":
+            scores["objective"] = objectives.svr(model, X, y)
         return scores
-
-
-def svc_objective(model: Any, X: NDArray[Any], y: NDArray[Any]) -> float:
-    """Return the primal objective of squared-hinge, L2-regularised LinearSVC, all classes.
-
-    The intercept counts as the weight of a constant feature, as in LIBLINEAR.
-    """
-    coef = np.asarray(model.coef_, dtype=np.float64)
-    intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64), len(coef))
-    total = 0.5 * float((coef**2).sum() + (intercept**2).sum())
-    positive = model.classes_[1:] if len(coef) == 1 else model.classes_
-    for start in range(0, len(y), 16_384):
-        rows = slice(start, start + 16_384)
-        margin = X[rows].astype(np.float64) @ coef.T + intercept
-        sign = np.where(y[rows, None] == positive, 1.0, -1.0)
-        total += float(model.C * (np.maximum(0.0, 1.0 - sign * margin) ** 2).sum())
-    return total

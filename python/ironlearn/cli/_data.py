@@ -9,7 +9,9 @@ from pathlib import Path
 from ironlearn.exceptions import DataFileError
 
 
-def add_data(parser: argparse.ArgumentParser, *, target: bool, required: bool = True) -> None:
+def add_data(
+    parser: argparse.ArgumentParser, *, target: bool, task: bool = False, required: bool = True
+) -> None:
     """Add the arguments that name a file of data."""
     parser.add_argument(
         "--data",
@@ -19,6 +21,13 @@ def add_data(parser: argparse.ArgumentParser, *, target: bool, required: bool = 
     )
     if target:
         parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    if task:
+        parser.add_argument(
+            "--task",
+            choices=("auto", "classification", "regression"),
+            default="auto",
+            help="what the target is (default: told by its values)",
+        )
     parser.add_argument(
         "--no-header",
         action="store_true",
@@ -58,3 +67,24 @@ def integer(low: int) -> type[int]:
         return value
 
     return parse  # type: ignore[return-value]
+
+
+def add_quantile(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the quantile of the pinball loss."""
+    parser.add_argument(
+        "--quantile",
+        type=_quantile,
+        default=0.5,
+        metavar="Q",
+        help="the quantile of the pinball loss, for regression (default 0.5)",
+    )
+
+
+def _quantile(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value

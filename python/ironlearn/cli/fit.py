@@ -12,7 +12,7 @@ HELP = "train one model on a file and save it with its preprocessing"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
-    add_data(parser, target=True)
+    add_data(parser, target=True, task=True)
     parser.add_argument("--model", required=True, metavar="NAME", help="a model that compare names")
     parser.add_argument(
         "--param",
@@ -34,17 +34,27 @@ def run(arguments: argparse.Namespace) -> int:
     from ironlearn.evaluation.tablemodel import TableModel, parse_parameters
 
     parameters = parse_parameters([pair for group in arguments.param for pair in group])
-    model = TableModel(arguments.model, parameters, jobs=arguments.jobs, seed=arguments.seed)
+    model = TableModel(
+        arguments.model,
+        parameters,
+        jobs=arguments.jobs,
+        seed=arguments.seed,
+        task=arguments.task,
+    )
+    tasks = model.tasks
     header = not arguments.no_header
     start = time.perf_counter()
     if model.clusters and arguments.target is None:
         table = read_table(arguments.data, header=header)
         model.fit(table)
     else:
-        data = read_dataset(arguments.data, arguments.target, header=header)
+        task = tasks[0] if len(tasks) == 1 else "auto"
+        data = read_dataset(arguments.data, arguments.target, header=header, task=task)
         table = data.table
         model.fit(table, data.y, target=data.target)
     model.save(arguments.out)
+    if not model.clusters:
+        print(f"  task: {model.task_} ({model.reason_})")
     for line in model.prepare_.describe():
         print(f"  {line}")
     print(

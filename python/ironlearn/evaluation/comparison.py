@@ -14,15 +14,16 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
-from sklearn.model_selection import RepeatedStratifiedKFold
+from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from ironlearn import __version__, _core, _threads
-from ironlearn._table import Table, check_target
+from ironlearn._table import Table, check_quantity, check_target, recognise_task
 from ironlearn.evaluation.memory import peak_memory
 from ironlearn.evaluation.metrics import class_scores, quick_scores, report
-from ironlearn.evaluation.models import Spec, choose
+from ironlearn.evaluation.models import Spec, choose, plan
 from ironlearn.evaluation.preprocessing import Preprocessor, describe
+from ironlearn.evaluation.regression import check_quantile, regression_report, regression_scores
 from ironlearn.evaluation.results import LIBRARIES, Comparison, Difference, Row, Side, adjust
 from ironlearn.evaluation.schema import Schema
 from ironlearn.evaluation.statistics import corrected_paired_test
@@ -30,7 +31,6 @@ from ironlearn.exceptions import DataError, InvalidParameterError
 
 #: Called after each split with the model's name, splits done and splits in all.
 Progress = Callable[[str, int, int], None]
-_MAX_DENSE_BYTES = 4 << 30
 _QUICK = 0.02  # seconds below which a timing is repeated
 _WARM = 1.0  # seconds up to which a fit is done once more to measure its memory
 _ROUNDS = 3
@@ -41,10 +41,12 @@ def compare(
     y: Any,
     *,
     models: str | Sequence[str] = "all",
+    task: str = "auto",
     cv: int = 5,
     repeats: int = 1,
     jobs: int | None = None,
     seed: int = 0,
+    quantile: float = 0.5,
     name: str = "data",
     target: str = "y",
     progress: Progress | None = None,
@@ -62,17 +64,22 @@ def compare(
     X : Table, DataFrame, mapping of columns, array-like or sparse matrix
         The features.
     y : array-like of shape (n_samples,)
-        The class labels.
+        The class labels, or numbers to predict.
     models : "all" or sequence of str, default="all"
-        Names as in `ironlearn.evaluation.available`.
+        Names as in `ironlearn.evaluation.available`. "all" leaves out, with a note, what
+        cannot take the data, and kernel machines where there are more than 10,000 rows.
+    task : {"auto", "classification", "regression"}, default="auto"
+        What `y` is; "auto" decides as `ironlearn.io.recognise_task` does.
     cv : int, default=5
-        Number of stratified folds.
+        Number of folds, stratified by class for classification.
     repeats : int, default=1
         How often the cross-validation is repeated with other folds.
     jobs : int, default=None
         Threads for either library; ``None`` takes all processors.
     seed : int, default=0
         Decides on the folds and on every model's ``random_state``.
+    quantile : float, default=0.5
+        The quantile of the pinball loss, for regression.
     name, target : str
         What the data and the target are called.
     progress : callable, default=None
@@ -90,7 +97,7 @@ def compare(
     DataError
         X or y cannot be learned from, or a class has fewer rows than `cv`.
     InvalidParameterError
-        A model's name is not known, or a number is out of its range.
+        A model's name is not known or of another task, or a number is out of its range.
 
     Examples
     --------
@@ -106,39 +113,47 @@ def compare(
         _check_integer(label, value, low)
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0):
         raise InvalidParameterError(f"jobs must be an integer other than 0 or None, got {jobs!r}.")
-    specs = choose(models)
+    check_quantile(quantile)
+    found, reason = recognise_task(y, name=target, task=task)
+    choose(models, found)
     table = Table.from_any(X)
-    labels = check_target(y, name=target, folds=cv)
-    if len(table) != len(labels):
-        raise DataError(f"X has {len(table)} rows, but {target!r} has {len(labels)}.")
+    classes: list[str] = []
+    values: NDArray[Any]
+    splitter = RepeatedKFold(n_splits=cv, n_repeats=repeats, random_state=seed)
+    if found == "regression":
+        values = check_quantity(y, name=target, folds=cv)
+        facts = {"mean": float(values.mean()), "deviation": float(values.std())}
+    else:
+        labels, values = np.unique(check_target(y, name=target, folds=cv), return_inverse=True)
+        classes = [str(c) for c in labels.tolist()]
+        facts = {"classes": len(classes)}
+        splitter = RepeatedStratifiedKFold(n_splits=cv, n_repeats=repeats, random_state=seed)
+    if len(table) != len(values):
+        raise DataError(f"X has {len(table)} rows, but {target!r} has {len(values)}.")
+    specs, notes = plan(models, found, table)
     schema = Schema.infer(table)
-    classes, codes = np.unique(labels, return_inverse=True)
     threads = _threads.resolve(jobs)
-    splitter = RepeatedStratifiedKFold(n_splits=cv, n_repeats=repeats, random_state=seed)
     work = _Work(
-        table, codes, [str(c) for c in classes.tolist()], schema, cv, repeats, threads, seed,
-        list(splitter.split(np.zeros((len(codes), 1)), codes)), progress,
+        table, values, classes, schema, cv, repeats, threads, seed, float(quantile),
+        list(splitter.split(np.zeros((len(values), 1)), values)), progress,
     )  # fmt: skip
     result = Comparison(
         dataset={
             "name": name,
             "target": target,
+            "task": found,
+            "reason": reason,
             "rows": len(table),
             "columns": len(table.names),
-            "classes": len(classes),
+            **facts,
         },
         preprocessing=describe(schema),
         settings={"cv": cv, "repeats": repeats, "threads": threads, "seed": seed},
         machine=machine(),
+        notes=notes,
     )
-    if table.sparse is not None and not all(spec.sparse for spec in specs):
-        dense = [spec.name for spec in specs if not spec.sparse]
-        if len(table) * len(table.names) * 8 > _MAX_DENSE_BYTES:
-            raise DataError(
-                f"{', '.join(dense)} need dense rows, but {len(table)} x {len(table.names)} values "
-                "are too many for that; choose models that take sparse rows: linear_svc."
-            )
-        result.notes.append(f"dense copies of the sparse rows were made for {', '.join(dense)}")
+    if found == "regression":
+        result.settings["quantile"] = float(quantile)
     try:
         with threadpool_limits(threads):
             for spec in specs:
@@ -176,13 +191,14 @@ class _Work:
     """All that the models of one comparison share."""
 
     table: Table
-    codes: NDArray[np.int64]
+    y: NDArray[Any]
     class_names: list[str]
     schema: Schema
     cv: int
     repeats: int
     threads: int
     seed: int
+    quantile: float
     splits: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
     progress: Progress | None
 
@@ -193,7 +209,7 @@ class _Work:
             table = Table.from_any(table.sparse.toarray(), table.names)
             schema = Schema.infer(table)
         row = Row(spec.name, spec.task, Side(LIBRARIES[0]), Side(LIBRARIES[1]))
-        pooled = [_Pool(len(self.codes)) for _ in row.sides]
+        pooled = [_Pool(self.y) for _ in row.sides]
         for number, (train, test) in enumerate(self.splits):
             if self.progress:
                 self.progress(spec.name, number, len(self.splits))
@@ -201,9 +217,9 @@ class _Work:
             prepare = Preprocessor(spec.view).fit(part, schema)
             data = _Split(
                 prepare.transform(part),
-                self.codes[train],
+                self.y[train],
                 prepare.transform(table.take(test)),
-                self.codes[test],
+                self.y[test],
             )
             del part
 
@@ -224,29 +240,42 @@ class _Work:
             for side, (model, predicted), pool in zip(row.sides, fitted, pooled, strict=True):
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
-                    found, scores = _judge(spec, model, predicted, data, len(self.class_names))
+                    found, scores = self._judge(spec, model, predicted, data)
                 _note(side, caught)
                 for score, value in found.items():
                     side.scores.setdefault(score, []).append(value)
-                if spec.task == "classify" and number < self.cv:
+                if spec.task != "cluster" and number < self.cv:
                     pool.add(test, predicted, scores)
         if self.progress:
             self.progress(spec.name, len(self.splits), len(self.splits))
-        if spec.task == "classify":
-            for side, pool in zip(row.sides, pooled, strict=True):
-                side.report = report(
-                    self.codes,
-                    pool.predicted,
-                    pool.scores,
-                    np.arange(len(self.class_names)),
-                    self.class_names,
-                )
+        for side, pool in zip(row.sides, pooled, strict=True):
+            if spec.task == "classify":
+                classes = np.arange(len(self.class_names))
+                side.report = report(self.y, pool.predicted, pool.scores, classes, self.class_names)
+            elif spec.task == "regress":
+                side.report = regression_report(self.y, pool.predicted, self.quantile)
         self._test(row)
         return row
 
+    def _judge(
+        self, spec: Spec, model: Any, predicted: NDArray[Any], data: _Split
+    ) -> tuple[dict[str, float], NDArray[np.float64] | None]:
+        """Return the scores of one split, and the values behind a ROC curve."""
+        if spec.task == "cluster":
+            found = {
+                "adjusted_rand": float(adjusted_rand_score(data.y_test, predicted)),
+                "inertia": float(model.inertia_),
+            }
+            return found, None
+        if spec.task == "regress":
+            return regression_scores(data.y_test, predicted, self.quantile), None
+        scores = class_scores(model, data.X_test)
+        classes = np.arange(len(self.class_names))
+        return quick_scores(data.y_test, predicted, scores, classes), scores
+
     def _test(self, row: Row) -> None:
-        n_test = len(self.codes) / self.cv
-        sizes = {"n_train": len(self.codes) - n_test, "n_test": n_test}
+        n_test = len(self.y) / self.cv
+        sizes = {"n_train": len(self.y) - n_test, "n_test": n_test}
         for score in row.ours.scores:
             if score in row.theirs.scores:
                 row.differences[score] = Difference(
@@ -261,16 +290,16 @@ class _Work:
 @dataclass
 class _Split:
     X_train: Any
-    y_train: NDArray[np.int64]
+    y_train: NDArray[Any]
     X_test: Any
-    y_test: NDArray[np.int64]
+    y_test: NDArray[Any]
 
 
 class _Pool:
     """Predictions of all test rows of one repeat, put together."""
 
-    def __init__(self, n_rows: int) -> None:
-        self.predicted = np.zeros(n_rows, dtype=np.int64)
+    def __init__(self, y: NDArray[Any]) -> None:
+        self.predicted = np.zeros_like(y)
         self.scores: NDArray[np.float64] | None = None
 
     def add(
@@ -350,16 +379,3 @@ def _note(side: Side, caught: Sequence[warnings.WarningMessage]) -> None:
         text = f"{warning.category.__name__}: {' '.join(str(warning.message).split())}"
         if text not in side.notes:
             side.notes.append(text)
-
-
-def _judge(
-    spec: Spec, model: Any, predicted: NDArray[Any], data: _Split, n_classes: int
-) -> tuple[dict[str, float], NDArray[np.float64] | None]:
-    if spec.task == "cluster":
-        found = {
-            "adjusted_rand": float(adjusted_rand_score(data.y_test, predicted)),
-            "inertia": float(model.inertia_),
-        }
-        return found, None
-    scores = class_scores(model, data.X_test)
-    return quick_scores(data.y_test, predicted, scores, np.arange(n_classes)), scores

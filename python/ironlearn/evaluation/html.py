@@ -9,8 +9,9 @@ from typing import Any
 
 from ironlearn.evaluation import svg
 from ironlearn.evaluation.metrics import SCORES, Report
-from ironlearn.evaluation.results import LEVEL, Comparison, Row, Side
-from ironlearn.evaluation.text import CLUSTER, cells, difference, notes, ratio
+from ironlearn.evaluation.regression import RegressionReport
+from ironlearn.evaluation.results import LEVEL, Comparison, Row
+from ironlearn.evaluation.text import CLUSTER, REGRESSION, cells, difference, notes, ratio
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dde2e9;
@@ -37,6 +38,8 @@ td.real { color: var(--ink); font-weight: 700; }
 .line { fill: none; stroke-width: 2; } .line.theirs { stroke-dasharray: 5 3; }
 .bar { stroke: none; } .grid { stroke: var(--line); stroke-width: 1; fill: none; }
 .chance { stroke: var(--soft); stroke-dasharray: 2 3; fill: none; }
+.ideal { stroke: var(--ink); stroke-dasharray: 5 3; fill: none; }
+.point { fill-opacity: 0.5; stroke: none; }
 .right { fill: var(--ours); } .wrong { fill: var(--theirs); }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); stroke: none; }
 svg text.title { font-size: 13px; font-weight: 600; fill: var(--ink); }
@@ -53,17 +56,26 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 def comparison_page(result: Comparison) -> str:
     """Return the report of a comparison."""
     data = result.dataset
-    facts = (
-        f"{data['rows']} rows, {data['columns']} columns, {data['classes']} classes of "
-        f"{data['target']}"
+    target = (
+        f"{data['target']}: mean {data['mean']:.6g}, deviation {data['deviation']:.6g}"
+        if data["task"] == "regression"
+        else f"{data['classes']} classes of {data['target']}"
     )
+    facts = f"{data['rows']} rows, {data['columns']} columns, {target}"
     parts = [f"<h1>{escape(str(data['name']))}</h1>", f"<p>{escape(facts)}</p>"]
     if result.interrupted:
         parts.append("<p><strong>Interrupted: only the finished models are shown.</strong></p>")
     classify = [row for row in result.rows if row.task == "classify"]
+    regress = [row for row in result.rows if row.task == "regress"]
     cluster = [row for row in result.rows if row.task == "cluster"]
     if classify:
         parts += ["<h2>Scores</h2>", _table(classify, SCORES)]
+    if regress:
+        parts += ["<h2>Scores</h2>", _table(regress, REGRESSION)]
+        parts.append(
+            f"<p>Pinball loss of the quantile {result.settings['quantile']:g}. Of R² more is "
+            "better, of the others less.</p>"
+        )
     if cluster:
         parts += ["<h2>Clusters</h2>", _table(cluster, CLUSTER)]
     settings = result.settings
@@ -83,7 +95,12 @@ def comparison_page(result: Comparison) -> str:
             "means of one class against the rest.</p>"
         )
         parts += [_card(_model(row)) for row in classify]
-    parts += ["<h2>Data</h2>", _card(_list(result.preprocessing))]
+    if regress:
+        parts.append("<h2>Predictions and residuals</h2>")
+        parts.append("<p>Of up to 400 test rows of all folds, evenly spaced.</p>")
+        parts += [_card(_model(row)) for row in regress]
+    task = f"task: {data['task']} ({data['reason']})"
+    parts += ["<h2>Data</h2>", _card(_list([task, *result.preprocessing]))]
     remarks = notes(result)
     if remarks:
         parts += ["<h2>Notes</h2>", _card(_list(remarks))]
@@ -91,8 +108,27 @@ def comparison_page(result: Comparison) -> str:
     return page(f"ironlearn compare: {data['name']}", parts)
 
 
-def report_page(report: Report, title: str, facts: Sequence[str] = ()) -> str:
+def report_page(report: Report | RegressionReport, title: str, facts: Sequence[str] = ()) -> str:
     """Return the report of one model as a page."""
+    if isinstance(report, RegressionReport):
+        body = "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+            for name, value in report.facts()
+        )
+        charts = _points([("model", "ours", report)])
+        parts = [
+            f"<h1>{escape(title)}</h1>",
+            _card(f"<table><tbody>{body}</tbody></table>"),
+            _card(f'<div class="row">{"".join(charts)}</div>'),
+        ]
+    else:
+        parts = _class_report(report, title)
+    if facts:
+        parts += ["<h2>Data</h2>", _card(_list(facts))]
+    return page(title, parts)
+
+
+def _class_report(report: Report, title: str) -> list[str]:
     header = ["class", "precision", "recall", "F1", "rows"]
     rows = [
         [name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(n)]
@@ -107,15 +143,12 @@ def report_page(report: Report, title: str, facts: Sequence[str] = ()) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{escape(v)}</td>' for v in row)}</tr>" for row in rows)
     head = "".join(f"<th>{title}</th>" for title in header)
     charts = _charts([("model", "ours", report)])
-    parts = [
+    return [
         f"<h1>{escape(title)}</h1>",
         f"<p>accuracy {report.accuracy:.4f}{auc}, {report.n_rows} rows</p>",
         _card(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"),
         _card(f'<div class="row">{"".join(charts)}</div>'),
     ]
-    if facts:
-        parts += ["<h2>Data</h2>", _card(_list(facts))]
-    return page(title, parts)
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -175,12 +208,44 @@ def _times(rows: Sequence[Row], what: str) -> str:
 
 
 def _model(row: Row) -> str:
-    known: list[tuple[str, str, Report]] = [
-        (side.library, style, side.report)
-        for style, side in zip(_STYLES, row.sides, strict=True)
-        if isinstance(side, Side) and side.report is not None
+    charts: list[str] = []
+    known = [
+        (side.library, style, side.report) for style, side in zip(_STYLES, row.sides, strict=True)
     ]
-    return f'<h3>{escape(row.model)}</h3><div class="row">{"".join(_charts(known))}</div>'
+    if row.task == "classify":
+        charts = _charts([(n, s, r) for n, s, r in known if isinstance(r, Report)])
+    elif row.task == "regress":
+        charts = _points([(n, s, r) for n, s, r in known if isinstance(r, RegressionReport)])
+    return f'<h3>{escape(row.model)}</h3><div class="row">{"".join(charts)}</div>'
+
+
+def _points(known: Sequence[tuple[str, str, RegressionReport]]) -> list[str]:
+    """Return predicted over true values, and residuals, on the same axes for all reports."""
+    true = [value for _, _, report in known for value in report.true]
+    predicted = [value for _, _, report in known for value in report.predicted]
+    residuals = [
+        [t - p for t, p in zip(report.true, report.predicted, strict=True)]
+        for _, _, report in known
+    ]
+    if not true:
+        return []
+    every = [value for values in residuals for value in values]
+    ranges = [(min(values), max(values)) for values in (true, predicted, [*every, 0.0])]
+    charts = []
+    for (name, style, report), rest in zip(known, residuals, strict=True):
+        charts.append(
+            svg.scatter(
+                f"{name}: predicted and true", "true", "predicted",
+                (style, report.true, report.predicted), "diagonal", ranges[0], ranges[1],
+            )
+        )  # fmt: skip
+        charts.append(
+            svg.scatter(
+                f"{name}: residuals", "predicted", "true minus predicted",
+                (style, report.predicted, rest), "zero", ranges[1], ranges[2],
+            )
+        )  # fmt: skip
+    return charts
 
 
 def _charts(known: Sequence[tuple[str, str, Report]]) -> list[str]:

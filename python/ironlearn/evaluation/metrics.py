@@ -1,4 +1,4 @@
-"""How good a classifier is: one report of scores, confusion matrix and curves."""
+"""How good a model is; of a classifier, one report of scores, confusion matrix and curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from sklearn.metrics import (
 )
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-#: Scores that reports and comparisons have, with their titles.
+from ironlearn._table import check_quantity
+from ironlearn.evaluation.regression import RegressionReport, check_quantile, regression_report
+
+#: Scores that reports and comparisons of classifiers have, with their titles.
 SCORES = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -114,45 +117,59 @@ class Report:
         return "\n".join([*lines, f"accuracy {self.accuracy:.4f}{auc}"])
 
 
-def evaluate(estimator: Any, X: Any, y: Any) -> Report:
-    """Report how well a fitted classifier predicts.
+def evaluate(estimator: Any, X: Any, y: Any, *, quantile: float = 0.5) -> Report | RegressionReport:
+    """Report how well a fitted classifier or regressor predicts.
 
     Parameters
     ----------
-    estimator : classifier
-        With ``predict``, ``classes_`` and, for ROC, ``predict_proba`` or
+    estimator : classifier or regressor
+        With ``predict``; a classifier has ``classes_`` and, for ROC, ``predict_proba`` or
         ``decision_function``.
     X : array-like of shape (n_samples, n_features)
         Rows, or whatever the estimator predicts from.
     y : array-like of shape (n_samples,)
-        Their true labels.
+        Their true labels or values.
+    quantile : float, default=0.5
+        The quantile of a regressor's pinball loss.
 
     Returns
     -------
-    Report
-        Scores, confusion matrix and curves.
+    Report or RegressionReport
+        Scores, confusion matrix and curves; for a regressor, scores and points to plot.
 
     Raises
     ------
     ValueError
-        X and y have different lengths or y has no rows.
+        X and y have different lengths, y has no rows, or the estimator is a clusterer.
+    InvalidParameterError
+        `quantile` is not between 0 and 1.
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.datasets import load_diabetes, load_iris
+    >>> from sklearn.linear_model import LinearRegression
     >>> from ironlearn.evaluation import evaluate
     >>> from ironlearn.naive_bayes import GaussianNB
     >>> X, y = load_iris(return_X_y=True)
     >>> report = evaluate(GaussianNB().fit(X, y), X, y)
     >>> report.accuracy, report.confusion[1]
     (0.96, [0, 47, 3])
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> round(evaluate(LinearRegression().fit(X, y), X, y).r2, 3)
+    0.518
     """
+    check_quantile(quantile)
     y = column_or_1d(y)
     if not len(y):
         raise ValueError("y has no rows.")
+    classifies = hasattr(estimator, "classes_")
+    if not classifies and hasattr(estimator, "cluster_centers_"):
+        raise ValueError(f"{type(estimator).__name__} is a clusterer; it has no classes to judge.")
     predicted = np.asarray(estimator.predict(X))
     check_consistent_length(predicted, y)
-    return report(y, predicted, class_scores(estimator, X), estimator.classes_)
+    if classifies:
+        return report(y, predicted, class_scores(estimator, X), estimator.classes_)
+    return regression_report(check_quantity(y, min_values=1), column_or_1d(predicted), quantile)
 
 
 def class_scores(estimator: Any, X: Any) -> NDArray[np.float64] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ironlearn.evaluation.metrics import Curve, Report
+from ironlearn.evaluation.regression import RegressionReport
 from ironlearn.exceptions import MissingExtraError
 
 
@@ -125,6 +126,74 @@ def plot_confusion(report: Report, *, ax: Any = None) -> Any:
         for (i, j), count in np.ndenumerate(counts):
             colour = "white" if share[i, j] > 0.5 else "black"
             ax.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+    return ax
+
+
+def plot_predictions(
+    reports: RegressionReport | Mapping[str, RegressionReport], *, ax: Any = None
+) -> Any:
+    """Plot predicted over true values.
+
+    Parameters
+    ----------
+    reports : RegressionReport or mapping of str to RegressionReport
+        From `evaluate`; of several models with their names.
+    ax : matplotlib Axes, default=None
+        Where to plot; ``None`` makes a figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        With the plot.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    ax = _axes(ax)
+    named = {"": reports} if isinstance(reports, RegressionReport) else reports
+    for name, report in named.items():
+        label = f"{name + ', ' if name else ''}RMSE {report.rmse:.4g}"
+        ax.scatter(report.true, report.predicted, s=8, alpha=0.6, label=label)
+    ends = [value for report in named.values() for value in (min(report.true), max(report.true))]
+    ax.plot([min(ends), max(ends)], [min(ends), max(ends)], linestyle=":", color="grey")
+    ax.set(xlabel="true", ylabel="predicted", title="Predicted and true")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_residuals(
+    reports: RegressionReport | Mapping[str, RegressionReport], *, ax: Any = None
+) -> Any:
+    """Plot residuals, true minus predicted values, over predicted values.
+
+    Parameters
+    ----------
+    reports : RegressionReport or mapping of str to RegressionReport
+        From `evaluate`; of several models with their names.
+    ax : matplotlib Axes, default=None
+        Where to plot; ``None`` makes a figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        With the plot.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    ax = _axes(ax)
+    named = {"": reports} if isinstance(reports, RegressionReport) else reports
+    for name, report in named.items():
+        residuals = np.subtract(report.true, report.predicted)
+        label = f"{name + ', ' if name else ''}MAE {report.mae:.4g}"
+        ax.scatter(report.predicted, residuals, s=8, alpha=0.6, label=label)
+    ax.axhline(0.0, linestyle=":", color="grey")
+    ax.set(xlabel="predicted", ylabel="true minus predicted", title="Residuals")
+    ax.legend(loc="upper left")
     return ax
 
 

@@ -23,8 +23,11 @@ VIEWS: Mapping[str, str] = {
     "plain": "missing numbers filled with the median, marked by an indicator",
     "tree": "missing numbers kept as NaN",
     "scaled": "as plain, then numbers standardised",
+    "shares": "as plain, then numbers as shares of their range, from 0 to 1",
     "codes": "numbers binned, everything as category codes",
 }
+#: Views that subtract a number and divide by another.
+_SHIFTED = ("scaled", "shares")
 ONE_HOT_LIMIT = 20
 MAX_BINS = 16
 MAX_CODES = 255
@@ -40,10 +43,12 @@ class Preprocessor:
 
     Parameters
     ----------
-    view : {"plain", "tree", "scaled", "codes"}, default="plain"
+    view : {"plain", "tree", "scaled", "shares", "codes"}, default="plain"
         "plain" fills missing numbers with the median and adds an indicator for columns that
-        had any; "tree" keeps them as NaN; "scaled" standardises after filling; "codes" gives
-        small integers for categorical models, 0 for a missing or unknown value.
+        had any; "tree" keeps them as NaN; "scaled" standardises after filling; "shares" maps
+        the range of the training rows to 0..1 for models that count, and what is outside to
+        its ends; "codes" gives small integers for categorical models, 0 for a missing or
+        unknown value.
 
     Attributes
     ----------
@@ -119,15 +124,22 @@ class Preprocessor:
             if missing.any():
                 names = self._number_names()
                 self._marked = [names[j] for j in np.flatnonzero(missing.any(axis=0))]
-            if self.view == "scaled":
+            if self.view in _SHIFTED:
                 filled = np.where(missing, self._medians, numbers) if missing.any() else numbers
-                self._mean = filled.mean(axis=0, dtype=np.float64)
-                deviation = filled.std(axis=0, dtype=np.float64)
-                # A column that is constant in these rows stays as it is, but for its mean.
-                constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(self._mean))
-                self._scale = np.where(constant, 1.0, deviation)
+                self._fit_scale(filled)
         self._finish()
         return self
+
+    def _fit_scale(self, filled: NDArray[Any]) -> None:
+        if self.view == "shares":
+            self._mean = filled.min(axis=0).astype(np.float64)
+            width = filled.max(axis=0).astype(np.float64) - self._mean
+        else:
+            self._mean = filled.mean(axis=0, dtype=np.float64)
+            width = filled.std(axis=0, dtype=np.float64)
+        # A column that is constant in these rows stays as it is, but for its mean.
+        constant = width <= 1e-12 * np.maximum(1.0, np.abs(self._mean))
+        self._scale = np.where(constant, 1.0, width)
 
     def _fit_category(self, name: str, values: NDArray[Any]) -> None:
         present = [v for v in values.tolist() if v is not None]
@@ -205,9 +217,11 @@ class Preprocessor:
             indicators = missing[:, marked].astype(numbers.dtype)
             for j in np.flatnonzero(missing.any(axis=0)):
                 numbers[missing[:, j], j] = self._medians[j]
-            if self.view == "scaled":
+            if self.view in _SHIFTED:
                 numbers -= self._mean.astype(numbers.dtype)
                 numbers /= self._scale.astype(numbers.dtype)
+            if self.view == "shares":
+                np.clip(numbers, 0, 1, out=numbers)
             blocks.append(indicators)
         for name, categories in self._categories.items():
             codes = _category_codes(table.values(name), categories)
@@ -282,7 +296,7 @@ class Preprocessor:
         numbers = [] if self.schema_.sparse else self._number_names()
         width = len(numbers)
         filled = 0 if self.schema_.sparse or self.view in ("tree", "codes") else width
-        scaled = filled if self.view == "scaled" else 0
+        scaled = filled if self.view in _SHIFTED else 0
         dense = not self.schema_.sparse
         right = (
             len(self._medians) == filled

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ironlearn.evaluation.metrics import Report
+from ironlearn.evaluation.regression import RegressionReport
 from ironlearn.evaluation.statistics import PairedTest
 
 LIBRARIES = ("ironlearn", "scikit-learn")
@@ -31,7 +32,7 @@ class Side:
         For each split; preprocessing is not included.
     memory_bytes : int or None
         Peak of extra resident memory during one fit, where it can be measured.
-    report : Report or None
+    report : Report or RegressionReport or None
         Of the predictions for all test rows of the first repeat together.
     notes : list of str
         Warnings that the library gave.
@@ -42,7 +43,7 @@ class Side:
     fit_seconds: list[float] = field(default_factory=list)
     predict_seconds: list[float] = field(default_factory=list)
     memory_bytes: int | None = None
-    report: Report | None = None
+    report: Report | RegressionReport | None = None
     notes: list[str] = field(default_factory=list)
 
     def mean(self, score: str) -> float:
@@ -94,7 +95,7 @@ class Row:
     model : str
         Its name.
     task : str
-        "classify" or "cluster".
+        "classify", "regress" or "cluster".
     ours, theirs : Side
         The results.
     differences : dict of str to Difference
@@ -133,11 +134,12 @@ class Comparison:
     Attributes
     ----------
     dataset : dict of str to object
-        Name, target, rows, columns and classes of the data.
+        Name, target, task (and why), rows and columns of the data; for classification the
+        number of classes, for regression mean and deviation of the target.
     preprocessing : list of str
         What the columns were used as.
     settings : dict of str to object
-        Folds, repeats, threads, seed.
+        Folds, repeats, threads, seed; for regression the quantile of the pinball loss.
     machine : dict of str to object
         Versions of the libraries, processors.
     rows : list of Row

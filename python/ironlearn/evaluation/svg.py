@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -47,6 +48,75 @@ def curves(title: str, x_label: str, y_label: str, lines: Sequence[Line], diagon
         out.append(f'<path class="line {style}" d="M{left} {y - 4}h18"/>')
         out.append(_text(left + 24, y, legend))
     return "".join([*out, "</svg>"])
+
+
+def scatter(
+    title: str,
+    x_label: str,
+    y_label: str,
+    points: tuple[str, Sequence[float], Sequence[float]],
+    line: str,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+) -> str:
+    """Draw points over a line that they would lie on if predictions were perfect.
+
+    Parameters
+    ----------
+    title, x_label, y_label : str
+        Texts of the chart.
+    points : (class, x, y)
+        The points; the class chooses the colour.
+    line : {"diagonal", "zero"}
+        The line: where both coordinates are equal, or where y is 0.
+    x_range, y_range : (float, float)
+        Least and greatest coordinates that the axes hold.
+    """
+    left, top, side = 64, 26, 210
+    right, bottom = left + side, top + side
+    x_ticks, y_ticks = ticks(*x_range), ticks(*y_range)
+    low_x, high_x = min(x_ticks[0], x_range[0]), max(x_ticks[-1], x_range[1])
+    low_y, high_y = min(y_ticks[0], y_range[0]), max(y_ticks[-1], y_range[1])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - low_x) / (high_x - low_x) * side,
+            bottom - (y - low_y) / (high_y - low_y) * side,
+        )
+
+    out = [_open(right + 20, bottom + 36, title), _text(left, 16, title, "title")]
+    for value in x_ticks:
+        x = place(value, low_y)[0]
+        out.append(f'<path class="grid" d="M{x:.1f} {top}V{bottom}"/>')
+        out.append(_text(x, bottom + 14, f"{value:.6g}", anchor="middle"))
+    for value in y_ticks:
+        y = place(low_x, value)[1]
+        out.append(f'<path class="grid" d="M{left} {y:.1f}H{right}"/>')
+        out.append(_text(left - 6, y + 4, f"{value:.6g}", anchor="end"))
+    out.append(_text(left + side / 2, bottom + 29, x_label, anchor="middle"))
+    out.append(_text(12, top + side / 2, y_label, anchor="middle", turned=True))
+    style, xs, ys = points
+    for x, y in (place(x, y) for x, y in zip(xs, ys, strict=True)):
+        out.append(f'<circle class="point {style}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>')
+    low, high = max(low_x, low_y), min(high_x, high_y)
+    ends = [place(low, low), place(high, high)]
+    if line == "zero":
+        ends = [place(low_x, 0.0), place(high_x, 0.0)]
+    if line == "zero" or low < high:
+        (x0, y0), (x1, y1) = ends
+        out.append(f'<path class="ideal" d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"/>')
+    return "".join([*out, "</svg>"])
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return up to `most` + 1 round numbers that lie within a range or enclose it."""
+    if not high > low:
+        low, high = low - max(1.0, abs(low)) / 2, high + max(1.0, abs(high)) / 2
+    rough = (high - low) / most
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999999)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * k for k in range(first, last + 1)]
 
 
 def confusion(title: str, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
 from ironlearn import _modelfile
-from ironlearn._table import Table, check_target
+from ironlearn._table import TASKS, Table, check_quantity, check_target, recognise_task
 from ironlearn.base import estimator_from
-from ironlearn.evaluation.models import SPECS, Spec, choose
+from ironlearn.evaluation.models import REGRESSORS, SPECS, Spec, choose, tasks_of
 from ironlearn.evaluation.preprocessing import Preprocessor
 from ironlearn.exceptions import DataError, InvalidParameterError, ModelFileError
 
@@ -31,6 +31,9 @@ class TableModel:
         Threads; ``None`` uses all processors.
     seed : int, default=0
         The estimator's ``random_state``, where it has one.
+    task : {"auto", "classification", "regression"}, default="auto"
+        What a model is whose name stands for either, such as "random_forest"; "auto" decides
+        by the target, as `ironlearn.io.recognise_task` does.
 
     Attributes
     ----------
@@ -42,6 +45,10 @@ class TableModel:
         The class labels, where it is a classifier.
     target_ : str
         What the target was called.
+    task_ : {"classification", "regression"}
+        What the model is; "classification" for a clusterer.
+    reason_ : str
+        Why.
 
     Examples
     --------
@@ -55,6 +62,8 @@ class TableModel:
     prepare_: Preprocessor
     estimator_: Any
     target_: str
+    task_: str
+    reason_: str
 
     def __init__(
         self,
@@ -63,20 +72,46 @@ class TableModel:
         *,
         jobs: int | None = None,
         seed: int = 0,
+        task: str = "auto",
     ) -> None:
         self.model = model
         self.parameters = dict(parameters or {})
         self.jobs = jobs
         self.seed = seed
+        self.task = task
 
     @property
-    def _spec(self) -> Spec:
-        return choose([self.model])[0]
+    def tasks(self) -> list[str]:
+        """What the model may be: its name and `task` leave one or two of the tasks.
+
+        Raises
+        ------
+        InvalidParameterError
+            The model is not known, or not for `task`.
+        """
+        if self.task not in TASKS:
+            raise InvalidParameterError(
+                f"task must be one of {', '.join(TASKS)}, got {self.task!r}."
+            )
+        found = tasks_of(self.model)
+        if self.task != "auto" or not found:
+            # Raises where the name does not fit.
+            task = "classification" if self.task == "auto" else self.task
+            choose([self.model], task)
+            return [task]
+        return found
 
     @property
     def clusters(self) -> bool:
         """Whether the model is a clusterer, which needs no target."""
-        return self._spec.task == "cluster"
+        return self.tasks == ["classification"] and SPECS[self.model].task == "cluster"
+
+    def _recognise(self, y: Any, target: str) -> tuple[str, str]:
+        tasks = self.tasks
+        if len(tasks) == 1:
+            reason = "as chosen" if self.task != "auto" else f"the task of {self.model}"
+            return tasks[0], reason
+        return recognise_task(y, name=target)
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -91,7 +126,7 @@ class TableModel:
         X : Table, DataFrame, mapping of columns, array-like or sparse matrix
             The features.
         y : array-like of shape (n_samples,)
-            The class labels; may be left out for a clusterer.
+            The class labels, or numbers to predict; may be left out for a clusterer.
         target : str, default="y"
             What the target is called.
 
@@ -107,20 +142,25 @@ class TableModel:
         InvalidParameterError
             The model or a parameter is not known, or a value is not accepted.
         """
-        spec = self._spec
+        tasks = self.tasks
         table = Table.from_any(X)
-        labels = None
+        values = None
         if y is not None:
-            labels = check_target(y, name=target)
-            if len(labels) != len(table):
-                raise DataError(f"X has {len(table)} rows, but {target!r} has {len(labels)}.")
-        elif spec.task == "classify":
+            self.task_, self.reason_ = self._recognise(y, target)
+            check = check_quantity if self.task_ == "regression" else check_target
+            values = check(y, name=target)
+            if len(values) != len(table):
+                raise DataError(f"X has {len(table)} rows, but {target!r} has {len(values)}.")
+        elif not self.clusters:
             raise DataError(f"{self.model} needs a target.")
+        else:
+            self.task_, self.reason_ = tasks[0], f"the task of {self.model}"
+        spec = choose([self.model], self.task_)[0]
         if table.sparse is not None and not spec.sparse:
             table = Table.from_any(table.sparse.toarray(), table.names)
         self.prepare_ = Preprocessor(spec.view).fit(table)
         # A clusterer without a target has as many clusters as its class gives by default.
-        n_classes = 8 if labels is None else len(np.unique(labels))
+        n_classes = 8 if values is None else len(np.unique(values))
         estimator = spec.make(
             "ironlearn",
             self.prepare_,
@@ -131,7 +171,7 @@ class TableModel:
         )
         estimator._validate_parameters()
         matrix = self.prepare_.transform(table)
-        self.estimator_ = estimator.fit(matrix) if labels is None else estimator.fit(matrix, labels)
+        self.estimator_ = estimator.fit(matrix) if values is None else estimator.fit(matrix, values)
         self.target_ = target
         return self
 
@@ -141,14 +181,15 @@ class TableModel:
         return self.prepare_.transform(Table.from_any(X))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class (or cluster) of each row.
+        """Return the class, value or cluster of each row.
 
         Parameters
         ----------
         X : Table, DataFrame, mapping of columns, array-like or sparse matrix
             Rows with the columns of the training data, in any order; others are ignored.
         """
-        return self.estimator_.predict(self._matrix(X))
+        matrix = self._matrix(X)
+        return self.estimator_.predict(matrix)
 
     def __getattr__(self, name: str) -> Any:
         # Only the methods that the estimator has exist here.
@@ -203,20 +244,31 @@ class TableModel:
             preprocessing = state["preprocessing"]
         except (KeyError, TypeError) as error:
             raise ModelFileError(f"{name} holds no valid preprocessing: {error}") from error
-        if model not in SPECS or SPECS[model].class_name != contents.type:
+        task, spec = _named(model, contents.type)
+        if spec is None:
             raise ModelFileError(f"{name}: {model!r} is not the name of a {contents.type}.")
-        self = cls(model)
+        self = cls(model, task=task)
+        self.task_, self.reason_ = task, "as trained"
         self.prepare_ = Preprocessor.from_state(preprocessing)
         self.estimator_ = estimator_from(contents, path)
         self.target_ = target
         if (
-            self.prepare_.view != SPECS[model].view
+            self.prepare_.view != spec.view
             or len(self.prepare_.feature_names_) != self.estimator_.n_features_in_
         ):
             raise ModelFileError(f"{name}: preprocessing and {contents.type} do not fit together.")
         parameters = self.estimator_.get_params(deep=False)
         self.parameters = {k: v for k, v in parameters.items() if k != "n_jobs"}
         return self
+
+
+def _named(model: str, class_name: str) -> tuple[str, Spec | None]:
+    """Return the task and the spec of a model's name that is of the given class."""
+    for task, specs in (("classification", SPECS), ("regression", REGRESSORS)):
+        spec = specs.get(model)
+        if spec is not None and spec.class_name == class_name:
+            return task, spec
+    return "classification", None
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, Any]:

@@ -11,8 +11,11 @@ from rich.text import Text
 from ironlearn.evaluation.metrics import SCORES
 from ironlearn.evaluation.results import LEVEL, Comparison, Row, Side
 
-#: Scores of clusterers, with their titles.
+#: Scores of regressors, and of clusterers, with their titles.
+REGRESSION = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "pinball": "pinball"}
 CLUSTER = {"adjusted_rand": "adj. Rand", "inertia": "inertia"}
+#: Scores in units of the data: their size says nothing, so digits count and not places.
+_FREE = ("inertia", "mae", "rmse", "pinball")
 #: Titles where a terminal has 80 columns; spreads then have a line of their own.
 _SHORT = dict(zip(SCORES, ("accur.", "precis.", "recall", "F1", "AUC"), strict=True))
 _WIDE = 115
@@ -43,7 +46,7 @@ def ratio(value: float) -> str:
 def difference(row: Row, score: str) -> str:
     """Return the difference of a score with its sign."""
     value = row.ours.mean(score) - row.theirs.mean(score)
-    if score == "inertia":
+    if score in _FREE:
         return f"{value:+.3g}"
     return f"{value:+.4f}".replace("-0.0000", "+0.0000")
 
@@ -52,9 +55,12 @@ def renderables(result: Comparison, width: int) -> Iterator[Any]:
     """Yield the parts of a comparison for a console of rich with `width` columns."""
     narrow = width < _WIDE
     classify = [row for row in result.rows if row.task == "classify"]
+    regress = [row for row in result.rows if row.task == "regress"]
     cluster = [row for row in result.rows if row.task == "cluster"]
     if classify:
         yield _table(classify, _SHORT if narrow else SCORES, narrow)
+    if regress:
+        yield _table(regress, REGRESSION, narrow)
     if cluster:
         yield _table(cluster, CLUSTER, narrow)
     if not result.rows:
@@ -62,6 +68,12 @@ def renderables(result: Comparison, width: int) -> Iterator[Any]:
         return
     settings = result.settings
     repeats = f" x {settings['repeats']} repeats" if settings["repeats"] > 1 else ""
+    if regress:
+        yield Text(
+            f"pinball loss of the quantile {settings['quantile']:g}; of R² more is better, of the "
+            "others less",
+            style="dim",
+        )
     yield Text(
         f"mean ± standard deviation over {settings['cv']} folds{repeats}, median seconds, "
         f"{settings['threads']} thread{'s' if settings['threads'] > 1 else ''}; "
@@ -96,9 +108,7 @@ def _table(rows: list[Row], scores: Mapping[str, str], narrow: bool) -> Table:
         for side in row.sides:
             table.add_row(f"  {side.library}", *cells(side, scores))
         marks = [
-            _marked(difference(row, s).replace("0.", ".", 1), row, s)
-            if s in row.differences
-            else ""
+            _marked(_bare(difference(row, s)), row, s) if s in row.differences else ""
             for s in scores
         ]
         table.add_row(
@@ -117,12 +127,18 @@ def cells(side: Side, scores: Mapping[str, str]) -> list[str]:
     for score in scores:
         if score not in side.scores:
             cells.append("-")
-        elif score == "inertia":
-            cells.append(f"{side.mean(score):.5g} ±{side.spread(score):.2g}")
+        elif score in _FREE:
+            mean, spread = f"{side.mean(score):#.5g}", f"{side.spread(score):#.2g}"
+            cells.append(f"{mean.rstrip('.')} ±{spread.rstrip('.')}")
         else:
             cells.append(f"{side.mean(score):.4f} ±{side.spread(score):.3f}".replace("±0.", "±."))
     times = [seconds(side.fit_time), seconds(side.predict_time)]
     return [*cells, *times, size(side.memory_bytes)]
+
+
+def _bare(text: str) -> str:
+    """Return a number without the zero before its point."""
+    return text.replace("0.", ".", 1) if text[1:3] == "0." else text
 
 
 def _marked(text: str, row: Row, name: str) -> Text:

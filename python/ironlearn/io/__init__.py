@@ -12,6 +12,22 @@ Examples
 (('height',), array([0, 1, 1]))
 """
 
-from ironlearn._table import Dataset, Table, check_target, read_dataset, read_table
+from ironlearn._table import (
+    Dataset,
+    Table,
+    check_quantity,
+    check_target,
+    read_dataset,
+    read_table,
+    recognise_task,
+)
 
-__all__ = ["Dataset", "Table", "check_target", "read_dataset", "read_table"]
+__all__ = [
+    "Dataset",
+    "Table",
+    "check_quantity",
+    "check_target",
+    "read_dataset",
+    "read_table",
+    "recognise_task",
+]
