@@ -34,7 +34,9 @@ _events.listeners.append(_listen)
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Any:
     global _current
-    _current = item.nodeid
+    # Node ids of installed packages lack the path.
+    path = item.path.as_posix()
+    _current = f"sklearn/{path.rpartition('/sklearn/')[2]}::{item.nodeid.partition('::')[2]}"
     _rows[_current] = {"events": Counter(), "reasons": set(), "estimators": set(), "outcome": ""}
     try:
         return (yield)
@@ -43,7 +45,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    row = _rows[report.nodeid]
+    assert _current is not None
+    row = _rows[_current]
     if report.when == "call" or report.outcome != "passed":
         expected = hasattr(report, "wasxfail")
         row["outcome"] = f"x{report.outcome}" if expected else report.outcome

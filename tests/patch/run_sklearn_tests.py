@@ -71,8 +71,7 @@ def run(modules: list[str], patched: bool, options: list[str]) -> dict[str, dict
         command += ["-p", "no:cacheprovider", "-q", "--tb=no", "-r", "N", *options]
         subprocess.run([*command, "--pyargs", *modules], cwd=folder, env=environment, check=False)
         rows: dict[str, dict[str, Any]] = json.loads(record.read_text())
-    # Node ids begin with the path of the installed package.
-    return {f"sklearn/{name.rpartition('sklearn/')[2]}": row for name, row in rows.items()}
+    return rows
 
 
 def classify(plain: dict[str, Any], patched: dict[str, Any] | None) -> str:

@@ -58,7 +58,9 @@ class PatchedMixin:
             if name in self._ironlearn_defaults:
                 if name in self._ironlearn_native_defaults:
                     setattr(model, name, value)
-            elif name.endswith("_") and _is_public_result(type(self), name) and hasattr(model, name):
+            elif (
+                name.endswith("_") and _is_public_result(type(self), name) and hasattr(model, name)
+            ):
                 raise AttributeError(
                     f"{name} of this {type(self).__name__} cannot be set: ironlearn fitted it, and "
                     "its models do not change. Outside of the patch scikit-learn's can."
@@ -103,9 +105,7 @@ def fitted_attribute(estimator: Any, model: Any, name: str) -> Any:
         return value
     parts = estimator.__dict__.setdefault(_PARTS, {})
     if name not in parts:
-        parts[name] = (
-            [adopt(part) for part in value] if isinstance(value, list) else adopt(value)
-        )
+        parts[name] = [adopt(part) for part in value] if isinstance(value, list) else adopt(value)
     return parts[name]
 
 
@@ -147,7 +147,9 @@ def train(
     cause: Exception | None = None
     if reason is None:
         random_state = getattr(estimator, "random_state", None)
-        drawn = random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
+        drawn = (
+            random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
+        )
         try:
             if model is None:
                 model = estimator._ironlearn_native(**parameters)

@@ -173,9 +173,7 @@ def record(event: Event) -> None:
 def forbid(name: str, method: str, reason: str, cause: Exception | None) -> None:
     """Raise `FallbackError` if the mode is "error"."""
     if mode() == "error":
-        raise FallbackError(
-            f"{name}.{method} would fall back to scikit-learn: {reason}"
-        ) from cause
+        raise FallbackError(f"{name}.{method} would fall back to scikit-learn: {reason}") from cause
 
 
 def announce(name: str, method: str, reason: str, stacklevel: int) -> None:
