@@ -45,7 +45,8 @@ class PatchedMeta(ABCMeta):
         genuine = cls.__dict__.get("_ironlearn_genuine")
         if genuine is None:
             return super().__subclasscheck__(subclass)
-        return issubclass(subclass, (genuine, cls.__dict__["_ironlearn_native"]))
+        # Not by issubclass: that of an abstract base asks its subclasses, this one among them.
+        return genuine in subclass.__mro__ or cls.__dict__["_ironlearn_native"] in subclass.__mro__
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return cls.__subclasscheck__(type(instance))
@@ -103,6 +104,8 @@ def _make(name: str, genuine: type, native: type) -> type:
         if isinstance(static, property):
             if hasattr(native, member) or member.endswith("_"):
                 namespace[member] = _attribute(member, static)
+        elif not inspect.isfunction(_plain(static)):
+            continue  # such as set_fit_request, which inspects the methods
         elif member in TRAINING:
             namespace[member] = _training(member, static)
         elif member == "fit_transform" and _own(native, member):

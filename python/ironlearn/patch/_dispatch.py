@@ -20,9 +20,6 @@ FOREIGN = "_ironlearn_foreign"
 #: Patched estimators made from parts of the model, such as a forest's trees.
 _PARTS = "_ironlearn_parts"
 
-#: Private names that a subclass may set without reaching into scikit-learn's training.
-_HARMLESS = frozenset({"_parameter_constraints", "_estimator_type", "_more_tags"})
-
 #: What ironlearn raises for what it does not do. Anything else is a defect and is shown.
 _REFUSALS = (ValueError, TypeError, NotImplementedError)
 
@@ -96,17 +93,40 @@ def _is_public_result(kind: Any, name: str) -> bool:
 
 
 def fitted_attribute(estimator: Any, model: Any, name: str) -> Any:
-    """Return an attribute of the fitted model; ironlearn's estimators in it become patched ones.
+    """Return an attribute of the fitted model, parts of it as scikit-learn's types.
 
-    A forest's trees are then trees of scikit-learn's type, as its plots demand.
+    ``tree_`` is scikit-learn's own class, and a forest's trees are patched estimators, as plots,
+    explainers and converters demand.
     """
     value = getattr(model, name)
-    if name not in ("estimators_", "estimator_"):
+    make = _TRANSLATED.get(name)
+    if make is None:
         return value
     parts = estimator.__dict__.setdefault(_PARTS, {})
     if name not in parts:
-        parts[name] = [adopt(part) for part in value] if isinstance(value, list) else adopt(value)
+        parts[name] = make(value)
     return parts[name]
+
+
+def _genuine_tree(tree: Any) -> Any:
+    from sklearn.tree._tree import Tree
+
+    if not hasattr(tree, "categories_left"):
+        return tree
+    genuine = Tree(tree.n_features, np.asarray(tree.n_classes, dtype=np.intp), tree.n_outputs)
+    genuine.__setstate__(tree.__getstate__())
+    return genuine
+
+
+def _adopted(value: Any) -> Any:
+    return [adopt(part) for part in value] if isinstance(value, list) else adopt(value)
+
+
+_TRANSLATED: dict[str, Callable[[Any], Any]] = {
+    "tree_": _genuine_tree,
+    "estimators_": _adopted,
+    "estimator_": _adopted,
+}
 
 
 def adopt(model: Any) -> Any:
@@ -157,7 +177,7 @@ def train(
                 model.set_params(**parameters)
             getattr(model, method)(*args, **kwargs)
         except _REFUSALS as error:
-            if continues and method == "partial_fit" and model is not None:
+            if continues:
                 raise  # what was learned so far is here, not in scikit-learn
             cause, reason = error, _first_line(error)
             if drawn is not None:
@@ -249,12 +269,15 @@ def _overridden_hook(kind: type, genuine: type) -> str | None:
             if (
                 name.startswith("_")
                 and not name.endswith("__")
-                and name not in _HARMLESS
-                and hasattr(genuine, name)
                 and not hasattr(BaseEstimator, name)
+                and _is_method(inspect.getattr_static(genuine, name, None))
             ):
                 return f"{base.__name__}.{name}"
     return None
+
+
+def _is_method(static: Any) -> bool:
+    return callable(static) or isinstance(static, property | classmethod | staticmethod)
 
 
 def _parameters_for(estimator: Any) -> tuple[dict[str, Any], str | None]:
