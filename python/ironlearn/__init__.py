@@ -35,6 +35,7 @@ _SUBPACKAGES = frozenset(
         "evaluation",
         "io",
         "naive_bayes",
+        "patch",
         "reference",
         "serving",
         "svm",
@@ -42,7 +43,10 @@ _SUBPACKAGES = frozenset(
     }
 )
 
-__all__ = ["__version__", "load", *sorted(_SUBPACKAGES)]
+#: Functions of `ironlearn.patch` that stand here as well.
+_PATCH_FUNCTIONS = frozenset({"sklearn_patch", "sklearn_unpatch"})
+
+__all__ = ["__version__", "load", *sorted(_PATCH_FUNCTIONS), *sorted(_SUBPACKAGES)]
 
 _SIMD = os.environ.get("IRONLEARN_SIMD")
 if _SIMD is not None and _SIMD.strip() != _core.build_info()["simd"]:
@@ -81,6 +85,8 @@ def load(path: str | os.PathLike[str]) -> Estimator:
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"ironlearn.{name}")
+    if name in _PATCH_FUNCTIONS:
+        return getattr(importlib.import_module("ironlearn.patch"), name)
     raise AttributeError(f"module 'ironlearn' has no attribute {name!r}")
 
 

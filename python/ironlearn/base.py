@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from ironlearn import _modelfile, _parameters, _threads
+from ironlearn._frames import validate_data
 from ironlearn.exceptions import ModelFileError
 
 FLOATS = (np.float64, np.float32)

@@ -21,3 +21,11 @@ class DataFileError(DataError):
 
 class MissingExtraError(ImportError):
     """An optional dependency is not installed."""
+
+
+class FallbackWarning(UserWarning):
+    """Patched code runs scikit-learn's estimator where ironlearn's was meant to run."""
+
+
+class FallbackError(ValueError):
+    """What `FallbackWarning` tells, raised: the patch was told not to fall back."""

@@ -34,6 +34,7 @@ ROWS = {
     "serving": 8,
     "bench": 8,
     "cli": 8,
+    "patch": 8,
 }
 
 

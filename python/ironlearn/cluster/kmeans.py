@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array
 
 from ironlearn import _core, _modelfile
+from ironlearn._frames import validate_data
 from ironlearn._parameters import (
     ARRAY_LIKE,
     BOOLEAN,

@@ -55,7 +55,9 @@ class Spec:
     def kind(self, library: str) -> Any:
         """Return the class of "ironlearn" or "scikit-learn"."""
         module = self.ours if library == "ironlearn" else self.theirs
-        return getattr(importlib.import_module(module), self.class_name)
+        found = getattr(importlib.import_module(module), self.class_name)
+        # Under `ironlearn.patch` scikit-learn's name means ironlearn's class.
+        return getattr(found, "_ironlearn_genuine", found)
 
     @property
     def available(self) -> bool:

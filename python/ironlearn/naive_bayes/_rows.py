@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
 from ironlearn import _csr
+from ironlearn._frames import validate_data
 from ironlearn.naive_bayes._base import NaiveBayes
 
 

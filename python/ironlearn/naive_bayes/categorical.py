@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import validate_data
 
 from ironlearn import _core, _modelfile
+from ironlearn._frames import columns_of, validate_data
 from ironlearn._parameters import ARRAY_LIKE, BOOLEAN, N_JOBS, NONE, integer, real
 from ironlearn._vocabulary import Vocabularies, as_rows, is_table, whole_numbers
 from ironlearn.base import FLOATS
@@ -273,10 +273,10 @@ class CategoricalNB(NaiveBayes):
         self, X: Any, known: Vocabularies | None, *, reset: bool
     ) -> tuple[NDArray[Any], Vocabularies | None]:
         """Return X as codes, and its vocabularies together with the known ones."""
-        X = as_rows(X)
+        given, X = X, as_rows(X)
         if not is_table(X) and known is None:
-            return self._numbers(X, reset=reset), None
-        X = self._table(X, reset=reset)
+            return self._numbers(X, given, reset=reset), None
+        X = self._table(X, given, reset=reset)
         found, codes = Vocabularies.learn(X)
         if not reset:
             start = known or Vocabularies([None] * X.shape[1])
@@ -286,20 +286,20 @@ class CategoricalNB(NaiveBayes):
 
     def _fit_input(self, X: Any, *, reset: bool = True) -> NDArray[Any]:
         """Return X as codes by the vocabularies of the fitted model."""
-        X = as_rows(X)
+        given, X = X, as_rows(X)
         known = self._vocabularies
         if known is None and not is_table(X):
-            return self._numbers(X, reset=reset)
-        X = self._table(X, reset=reset)
+            return self._numbers(X, given, reset=reset)
+        X = self._table(X, given, reset=reset)
         return (known or Vocabularies([None] * X.shape[1])).encode(X)
 
-    def _numbers(self, X: Any, *, reset: bool) -> NDArray[Any]:
+    def _numbers(self, X: Any, given: Any, *, reset: bool) -> NDArray[Any]:
         kinds = {d.kind for d in X.dtypes} if hasattr(X, "iloc") else {X.dtype.kind}
         accepted = _CODES if kinds <= set("biu") else FLOATS
-        X = validate_data(self, X, reset=reset, dtype=list(accepted), order="C")
+        X = validate_data(self, given, reset=reset, dtype=list(accepted), order="C")
         return whole_numbers(X) if X.dtype.kind == "f" else X
 
-    def _table(self, X: Any, *, reset: bool) -> Any:
+    def _table(self, X: Any, given: Any, *, reset: bool) -> Any:
         if X.ndim != 2:
             raise ValueError(f"Expected 2D array, got {X.ndim}D array instead.")
         for axis, what in enumerate(("sample", "feature")):
@@ -308,7 +308,9 @@ class CategoricalNB(NaiveBayes):
                     f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is "
                     f"required by {type(self).__name__}."
                 )
-        validate_data(self, X, reset=reset, skip_check_array=True)
+        # What was given may have column names that the rows have not.
+        named = X if columns_of(given) is None else given
+        validate_data(self, named, reset=reset, skip_check_array=True)
         return X
 
     def _predict_input(self, X: Any) -> NDArray[Any]:

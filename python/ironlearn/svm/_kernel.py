@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ironlearn import _core, _modelfile
+from ironlearn._frames import validate_data
 from ironlearn._parameters import (
     BOOLEAN,
     CALLABLE,

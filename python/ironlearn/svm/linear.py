@@ -13,9 +13,10 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ironlearn import _core, _modelfile
+from ironlearn._frames import validate_data
 from ironlearn._parameters import (
     BOOLEAN,
     MAPPING,

@@ -13,11 +13,11 @@ from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
 from ironlearn import _core, _modelfile
 from ironlearn._categories import Categories, is_frame
+from ironlearn._frames import validate_data
 from ironlearn.base import Classifier, check_weights
 
 _DOUBLE = np.dtype(np.float64)
