@@ -32,6 +32,7 @@ TYPES: Mapping[str, str] = {
     "LinearSVC": "ironlearn.svm",
     "SVC": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
+    "MiniBatchKMeans": "ironlearn.cluster",
 }
 
 
