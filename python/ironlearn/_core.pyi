@@ -105,11 +105,11 @@ class CategoricalModel:
     def joint_log_likelihood(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.float64]: ...
     def predict_codes(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int64]: ...
 
-def kmeans_moments(x: NDArray[Any], *, n_threads: int) -> tuple[NDArray[Any], float]:
-    """Column means of X in its own dtype, and the mean of the columns' variances."""
+def kmeans_moments(x: NDArray[Any] | _Csr, *, n_threads: int) -> tuple[NDArray[Any], float]:
+    """What is subtracted from X (column means; zeros for CSR), and the mean column variance."""
 
 def kmeans_init(
-    x: NDArray[Any],
+    x: NDArray[Any] | _Csr,
     offset: NDArray[Any],
     sample_weight: NDArray[np.float64] | None,
     *,
@@ -121,7 +121,7 @@ def kmeans_init(
     """Starting centres, less the offset."""
 
 def kmeans_run(
-    x: NDArray[Any],
+    x: NDArray[Any] | _Csr,
     offset: NDArray[Any],
     sample_weight: NDArray[np.float64] | None,
     centres: NDArray[Any],
@@ -134,17 +134,57 @@ def kmeans_run(
 ) -> tuple[NDArray[Any], NDArray[np.int32], float, int, NDArray[np.float64]]:
     """Centres less the offset, labels, inertia, iterations, and inertia by iteration."""
 
+_State = tuple[NDArray[Any], NDArray[np.float64], int]
+
+def mini_batch_run(
+    x: NDArray[Any] | _Csr,
+    offset: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+    centres: NDArray[Any],
+    counts: NDArray[np.float64],
+    *,
+    since: int,
+    batch_size: int,
+    n_steps: int,
+    tol: float,
+    max_no_improvement: int | None,
+    reassignment_ratio: float,
+    seed: int,
+    history: bool,
+    n_threads: int,
+) -> tuple[_State, int, str, float, list[tuple[float, float, int]]]:
+    """The state, steps done, why they ended, the smoothed inertia, and what each step found."""
+
+def mini_batch_step(
+    x: NDArray[Any] | _Csr,
+    offset: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+    centres: NDArray[Any],
+    counts: NDArray[np.float64],
+    *,
+    since: int,
+    reassignment_ratio: float,
+    seed: int,
+    step: int,
+    n_threads: int,
+) -> tuple[_State, tuple[float, float, int]]:
+    """The state, and the batch's inertia, in all and by row, and centres reassigned."""
+
 class KMeansModel:
     """Fitted centres, and an offset that is subtracted from every row."""
 
     @staticmethod
     def from_arrays(centres: NDArray[Any], offset: NDArray[Any]) -> KMeansModel: ...
     def arrays(self) -> tuple[NDArray[Any], NDArray[Any]]: ...
-    def predict(self, x: NDArray[Any], *, n_threads: int) -> NDArray[np.int32]: ...
-    def transform(self, x: NDArray[Any], *, n_threads: int) -> NDArray[Any]: ...
-    def inertia(
-        self, x: NDArray[Any], sample_weight: NDArray[np.float64] | None, *, n_threads: int
-    ) -> float: ...
+    def predict(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[np.int32]: ...
+    def transform(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[Any]: ...
+    def assign(
+        self,
+        x: NDArray[Any] | _Csr,
+        sample_weight: NDArray[np.float64] | None,
+        *,
+        n_threads: int,
+    ) -> tuple[NDArray[np.int32], float]: ...
 
 def tree_fit(
     x: NDArray[np.float32],

@@ -33,6 +33,7 @@ TYPES: Mapping[str, str] = {
     "LinearSVC": "ironlearn.svm",
     "SVC": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
+    "MiniBatchKMeans": "ironlearn.cluster",
 }
 
 

@@ -118,6 +118,14 @@ def _kmeans() -> tuple[Any, np.ndarray]:
     return KMeans(3, random_state=0).fit(X), X[::7]
 
 
+def _mini_batch_kmeans() -> tuple[Any, np.ndarray]:
+    from ironlearn.cluster import MiniBatchKMeans
+
+    X, _ = _iris()
+    model = MiniBatchKMeans(3, batch_size=32, random_state=0).fit(X)
+    return model.partial_fit(X[:40]), X[::7]
+
+
 #: What each file holds. The part before a dash is the estimator's type.
 MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "GaussianNB": _gaussian_nb,
@@ -132,6 +140,7 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "SVC": _svc,
     "SVC-sparse": _svc_of_sparse_rows,
     "KMeans": _kmeans,
+    "MiniBatchKMeans": _mini_batch_kmeans,
 }
 
 

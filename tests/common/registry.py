@@ -14,6 +14,7 @@ from ironlearn.base import TYPES
 QUICK: dict[str, dict[str, Any]] = {
     "RandomForestClassifier": {"n_estimators": 10},
     "KMeans": {"n_clusters": 3},
+    "MiniBatchKMeans": {"n_clusters": 3},
 }
 
 

@@ -90,7 +90,7 @@ def test_save_load_and_pickle_keep_every_answer(name: str, dtype: type, tmp_path
 
 @each
 def test_string_labels_survive_a_file(name: str, tmp_path: Path) -> None:
-    if name == "KMeans":
+    if "KMeans" in name:
         return
     X, y = registry.data(name)
     labels = np.array([f"ziffer {v} é" for v in range(10)])[y]

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array
 
-from ironlearn import _core, _modelfile
-from ironlearn._frames import validate_data
+from ironlearn import _core, _csr, _modelfile
 from ironlearn._parameters import (
     ARRAY_LIKE,
     BOOLEAN,
@@ -28,7 +23,7 @@ from ironlearn._parameters import (
     real,
 )
 from ironlearn._random import Stream, seed_from
-from ironlearn.base import Estimator, check_weights
+from ironlearn.cluster._base import CentroidEstimator, Weights
 
 #: Runs from random or user-made starts, whose quality varies more than k-means++'s.
 _MANY_RUNS = 10
@@ -41,7 +36,7 @@ class _Run(NamedTuple):
     n_iter: int
 
 
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):
+class KMeans(CentroidEstimator):
     r"""Clusters around centres that minimise the sum of squared distances.
 
     The inertia :math:`\sum_i w_i \min_c \lVert x_i - \mu_c \rVert^2` falls in every step of
@@ -100,6 +95,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
     k-means" (ICML 2015). Starts: Arthur and Vassilvitskii (SODA 2007), Bahmani et al.
     (VLDB 2012). A cluster that loses all rows gets the row farthest from its own centre.
 
+    CSR matrices are used as they are, in fitting and in prediction: only stored elements are
+    visited. Dense rows are shifted by the column means where they are read, which sparse ones
+    cannot be, so the last bits may differ between the two.
+
     Examples
     --------
     >>> import numpy as np
@@ -112,11 +111,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
     2
     """
 
-    cluster_centers_: NDArray[Any]
-    labels_: NDArray[np.int32]
-    inertia_: float
     n_iter_: int
-    _n_features_out: int
 
     _parameters = {
         "n_clusters": (integer(1),),
@@ -161,7 +156,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Finite numbers; float32 and float64 are used as they are.
         y : ignored
             Present for pipelines.
@@ -180,17 +175,24 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
         """
         self._validate_parameters()
         X = self._fit_input(X)
-        if X.shape[0] < self.n_clusters:
-            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
-        weights = check_weights(sample_weight, X.shape[0])
-        if weights is not None and (weights == 1).all():
-            weights = None
-        starts = self._starts(X, weights)
-        threads = self._n_threads()
-        offset, variance = _core.kmeans_moments(X, n_threads=threads)
+        self._check_enough_rows(X)
+        weights = self._checked_weights(X, sample_weight)
+        runs = self._runs(_MANY_RUNS)
+        rows = _csr.rows(X)
+        offset, variance = _core.kmeans_moments(rows, n_threads=self._n_threads())
+        seed = seed_from(self.random_state) if isinstance(self.init, str) else 0
+        generator = check_random_state(self.random_state)
         best: _Run | None = None
-        for start in starts:
-            run = self._run(X, offset, weights, start(offset), float(self.tol) * variance)
+        for i in range(runs):
+            centres = self._start(
+                X,
+                weights,
+                offset,
+                n_clusters=int(self.n_clusters),
+                seed=Stream(seed, i).next_u64(),
+                generator=generator,
+            )
+            run = self._run(rows, offset, weights, centres, float(self.tol) * variance)
             # Equal clusterings may differ in the last bits of their inertia: the first stays.
             if best is None or (
                 run.inertia < best.inertia
@@ -210,69 +212,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
         self._set_model(_core.KMeansModel.from_arrays(best.centres, offset))
         return self
 
-    def _fit_input(self, X: Any, *, reset: bool = True) -> NDArray[Any]:
-        # Finiteness is checked by native code in the pass that computes the means.
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=list(self._dtypes),
-            order="C",
-            ensure_all_finite=False,
-        )
-
-    def _starts(
-        self, X: NDArray[Any], weights: NDArray[np.float64] | None
-    ) -> list[Callable[[NDArray[Any]], NDArray[Any]]]:
-        """Return, for each run, what makes its starting centres from the column means."""
-        init = self.init
-        if isinstance(init, str):
-            seed = seed_from(self.random_state)
-
-            def drawn(run: int, offset: NDArray[Any]) -> NDArray[Any]:
-                return _core.kmeans_init(
-                    X,
-                    offset,
-                    weights,
-                    n_clusters=int(self.n_clusters),
-                    method=init,
-                    seed=Stream(seed, run).next_u64(),
-                    n_threads=self._n_threads(),
-                )
-
-            many = _MANY_RUNS if init == "random" else 1
-            runs = many if self.n_init == "auto" else int(self.n_init)
-            return [partial(drawn, run) for run in range(runs)]
-        if callable(init):
-            generator = check_random_state(self.random_state)
-
-            def made(offset: NDArray[Any]) -> NDArray[Any]:
-                centres = init(X, self.n_clusters, random_state=generator)
-                return self._checked_centres(centres, X) - offset
-
-            return [made] * (_MANY_RUNS if self.n_init == "auto" else int(self.n_init))
-        if self.n_init not in ("auto", 1):
-            warnings.warn(
-                "Explicit initial center position passed: performing only one init in KMeans "
-                f"instead of n_init={self.n_init}.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        given = self._checked_centres(init, X)
-        return [lambda offset: given - offset]
-
     def _run(
         self,
-        X: NDArray[Any],
+        rows: _csr.Rows,
         offset: NDArray[Any],
-        weights: NDArray[np.float64] | None,
+        weights: Weights,
         centres: NDArray[Any],
         tol: float,
     ) -> _Run:
         if self.verbose:
             print("Initialization complete")
         centres, labels, inertia, n_iter, history = _core.kmeans_run(
-            X,
+            rows,
             offset,
             weights,
             centres,
@@ -286,75 +237,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
             print(f"Iteration {i}, inertia {value}.")
         return _Run(centres, labels, inertia, n_iter)
 
-    def _checked_centres(self, centres: Any, X: NDArray[Any]) -> NDArray[Any]:
-        centres = check_array(centres, dtype=X.dtype, order="C", input_name="init")
-        if centres.shape != (self.n_clusters, X.shape[1]):
-            raise ValueError(
-                f"The shape of the initial centers {centres.shape} does not match the number "
-                f"of clusters {self.n_clusters} and the number of features of the data "
-                f"{X.shape[1]}."
-            )
-        return centres
-
-    def _set_model(self, model: _core.KMeansModel) -> None:
-        self._model = model
-        centres, offset = model.arrays()
-        self.cluster_centers_ = centres + offset
-        self.cluster_centers_.setflags(write=False)
-        self._n_features_out = len(centres)
-
-    def _rows(self, X: Any) -> NDArray[Any]:
-        X = self._predict_input(X)
-        return X.astype(self.cluster_centers_.dtype, copy=False)
-
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
-        """Fit to X and return the cluster of each row, shape (n_samples,)."""
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[Any]:
-        """Fit to X and return the distances of rows to centres, (n_samples, n_clusters)."""
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the nearest centre of each row of X (n_samples, n_features)."""
-        X = self._rows(X)
-        return self._model.predict(X, n_threads=self._n_threads())
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Return the distance of each row to each centre, shape (n_samples, n_clusters)."""
-        X = self._rows(X)
-        return self._model.transform(X, n_threads=self._n_threads())
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return minus the inertia of rows X of shape (n_samples, n_features)."""
-        X = self._rows(X)
-        weights = check_weights(sample_weight, X.shape[0])
-        return -self._model.inertia(X, weights, n_threads=self._n_threads())
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
-        centres, offset = self._model.arrays()
-        tensors = {"centres": centres, "offset": offset, "labels": self.labels_}
+        tensors = {**self._centre_tensors(), "labels": self.labels_}
         return {"inertia_": self.inertia_, "n_iter_": self.n_iter_}, tensors
 
     def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
         model = _core.KMeansModel.from_arrays(tensors["centres"], tensors["offset"])
-        labels = tensors["labels"]
-        k, width = tensors["centres"].shape
-        if (
-            width != self.n_features_in_
-            or labels.dtype != np.int32
-            or labels.ndim != 1
-            or not labels.size
-            or labels.min() < 0
-            or labels.max() >= k
-        ):
-            raise ValueError("centres, labels and n_features_in_ do not fit together")
-        self.labels_ = labels
+        self.labels_ = self._checked_labels(
+            tensors["centres"], tensors["labels"], self.n_features_in_
+        )
         self.inertia_ = float(attributes["inertia_"])
         self.n_iter_ = int(attributes["n_iter_"])
         self._set_model(model)

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn._random import Stream
+from ironlearn.reference._rows import Rows as Data
+from ironlearn.reference._rows import dense_rows
 
 Rows = list[list[float]]
 
 
-def _shifted(x: NDArray[Any], offset: NDArray[Any]) -> Rows:
+def _shifted(x: Data, offset: NDArray[Any]) -> Rows:
+    x = np.array(dense_rows(x), dtype=offset.dtype)
     return [[float(v - o) for v, o in zip(row, offset, strict=True)] for row in x]
 
 
@@ -26,20 +29,22 @@ def _weights(sample_weight: NDArray[np.float64] | None, n: int) -> list[float]:
     return [1.0] * n if sample_weight is None else [float(w) for w in sample_weight]
 
 
-def kmeans_moments(x: NDArray[Any], *, n_threads: int) -> tuple[NDArray[Any], float]:
-    """Return the column means and the mean of the columns' variances, in two passes."""
-    for row in x:
-        for value in row:
-            if math.isnan(value):
-                raise ValueError("Input X contains NaN.")
-            if math.isinf(value):
-                raise ValueError("Input X contains infinity or a value too large for its dtype.")
-    columns = [[float(v) for v in column] for column in x.T]
+def kmeans_moments(x: Data, *, n_threads: int) -> tuple[NDArray[Any], float]:
+    """Return the column means and the mean of the columns' variances, in two passes.
+
+    Zeros take the place of the means of a CSR matrix, which is not shifted.
+    """
+    filled = dense_rows(x)
+    columns = [[float(v) for v in column] for column in zip(*filled, strict=True)]
     means = [math.fsum(c) / len(c) for c in columns]
     variances = [
         math.fsum((v - m) ** 2 for v in c) / len(c) for c, m in zip(columns, means, strict=True)
     ]
-    return np.array(means, dtype=x.dtype), math.fsum(variances) / len(variances)
+    if isinstance(x, np.ndarray):
+        offset = np.array(means, dtype=x.dtype)
+    else:
+        offset = np.zeros(len(means), dtype=x[0].dtype)
+    return offset, math.fsum(variances) / len(variances)
 
 
 class _Field:
@@ -134,7 +139,7 @@ def _parallel(rows: Rows, weights: list[float], weighted: bool, k: int, stream: 
 
 
 def kmeans_init(
-    x: NDArray[Any],
+    x: Data,
     offset: NDArray[Any],
     sample_weight: NDArray[np.float64] | None,
     *,
@@ -160,7 +165,7 @@ def kmeans_init(
         found = _parallel(rows, weights, weighted, n_clusters, stream)
     else:
         raise ValueError(f"init must be 'k-means++', 'k-means||' or 'random', got {method}.")
-    return np.array(found, dtype=x.dtype)
+    return np.array(found, dtype=offset.dtype)
 
 
 def _nearest(row: Sequence[float], centres: Rows) -> int:
@@ -201,7 +206,7 @@ def _means(rows: Rows, weights: list[float], old: Rows, labels: list[int]) -> Ro
 
 
 def kmeans_run(
-    x: NDArray[Any],
+    x: Data,
     offset: NDArray[Any],
     sample_weight: NDArray[np.float64] | None,
     centres: NDArray[Any],
@@ -224,7 +229,7 @@ def kmeans_run(
         found = [_nearest(row, now) for row in rows]
         new = _means(rows, weights, now, found)
         # Centres are of the type of X.
-        new = [[float(v) for v in centre] for centre in np.array(new, dtype=x.dtype)]
+        new = [[float(v) for v in centre] for centre in np.array(new, dtype=offset.dtype)]
         steps.append(_inertia(rows, weights, now, found))
         shift = math.fsum(_square(a, b) for a, b in zip(now, new, strict=True))
         settled = found == labels
@@ -234,7 +239,7 @@ def kmeans_run(
     if not settled:
         labels = [_nearest(row, now) for row in rows]
     return (
-        np.array(now, dtype=x.dtype),
+        np.array(now, dtype=offset.dtype),
         np.array(labels, dtype=np.int32),
         _inertia(rows, weights, now, labels),
         n_iter,

@@ -80,6 +80,7 @@ _PREDICTORS: dict[str, str] = {
     "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
+    "MiniBatchKMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
 }

@@ -1,6 +1,7 @@
 //! Python bindings of ironlearn: conversions only, one file a subject.
 
 mod arrays;
+mod bisecting;
 mod categorical_nb;
 mod discrete_nb;
 mod errors;
@@ -8,6 +9,7 @@ mod gate;
 mod gaussian_nb;
 mod kernel_svm;
 mod kmeans;
+mod kmeans_model;
 mod linear_svm;
 mod rows;
 mod trees;
@@ -33,6 +35,8 @@ mod _core {
     #[pymodule_export]
     use super::build_info;
     #[pymodule_export]
+    use crate::bisecting::BisectingTree;
+    #[pymodule_export]
     use crate::categorical_nb::{CategoricalModel, categorical_nb_counts, categorical_nb_merge};
     #[pymodule_export]
     use crate::discrete_nb::{DiscreteModel, discrete_nb_counts};
@@ -43,7 +47,11 @@ mod _core {
     #[pymodule_export]
     use crate::kernel_svm::{KernelModel, kernel_svc_fit, kernel_svr_fit};
     #[pymodule_export]
-    use crate::kmeans::{KMeansModel, kmeans_init, kmeans_moments, kmeans_run};
+    use crate::kmeans::{
+        kmeans_init, kmeans_moments, kmeans_run, mini_batch_run, mini_batch_step,
+    };
+    #[pymodule_export]
+    use crate::kmeans_model::KMeansModel;
     #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit};
     #[pymodule_export]

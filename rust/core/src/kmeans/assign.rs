@@ -1,6 +1,6 @@
 //! Which centre is nearest to each row.
 
-use super::Rows;
+use super::points::Points;
 use crate::error::Result;
 use crate::parallel::{Control, chunks, each_mut};
 use ironlearn_kernels::distance::{Best, Packed, Real, lanes, nearest, pack};
@@ -31,8 +31,8 @@ pub struct Chunk {
 }
 
 /// Empty states of the fixed chunks of `rows`.
-pub fn states<T: Real>(rows: &Rows<T>) -> Vec<Chunk> {
-    chunks(rows.count, rows.chunk())
+pub fn states<T: Real>(rows: &impl Points<T>) -> Vec<Chunk> {
+    chunks(rows.count(), rows.chunk())
         .map(|range| Chunk {
             start: range.start,
             labels: vec![NONE; range.len()],
@@ -115,23 +115,24 @@ pub fn panels(from: usize, to: usize, width: usize) -> impl Iterator<Item = (usi
 }
 
 /// Compares every row with every centre; returns how many rows moved.
-pub fn scan<T: Real>(
+pub fn scan<T: Real, P: Points<T>>(
     control: &Control,
-    rows: &Rows<T>,
-    packed: &Packed<T>,
+    rows: &P,
+    table: &P::Table,
     chunks: &mut [Chunk],
 ) -> Result<usize> {
     let counts = each_mut(control, chunks, |chunk| {
-        let mut scratch = Scratch::new(rows.features);
+        let mut desk = rows.desk();
+        let width = rows.width(&desk);
+        let mut found = vec![NONE; width];
         chunk.moves.clear();
         let (start, end) = (chunk.start, chunk.start + chunk.labels.len());
-        for (first, numbers) in panels(start, end, scratch.width) {
+        for (first, numbers) in panels(start, end, width) {
             control.check()?;
-            scratch.load(rows.x, &numbers, rows.offset);
-            scratch.nearest(packed, false);
+            rows.nearest(&mut desk, table, &numbers, &mut found);
             let labels = &mut chunk.labels[first - start..][..numbers.len()];
             for (p, label) in labels.iter_mut().enumerate() {
-                let to = scratch.name[p].to_name();
+                let to = found[p];
                 if to != *label {
                     chunk.moves.push(Move {
                         row: numbers[p],

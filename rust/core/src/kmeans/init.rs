@@ -1,12 +1,12 @@
 //! Where to start.
 
-use super::Rows;
-use super::assign::{Scratch, panels};
+use super::assign::panels;
+use super::points::Points;
+use super::{Rows, check_clusters};
 use crate::error::Result;
 use crate::parallel::{Control, chunks, each_mut, map_chunks};
 use crate::rng::Stream;
-use ironlearn_kernels::distance::{Packed, Real, pack_centres};
-use ironlearn_kernels::tier;
+use ironlearn_kernels::distance::Real;
 
 /// How starting centres are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,24 +36,24 @@ impl Start {
 /// `k` starting centres (offset subtracted), drawn from the stream of `seed`.
 pub fn start<T: Real>(
     control: &Control,
-    rows: &Rows<T>,
+    rows: &impl Points<T>,
     k: usize,
     method: Start,
     seed: u64,
 ) -> Result<Vec<T>> {
-    rows.check_clusters(k)?;
+    check_clusters(k, rows.count())?;
     let mut stream = Stream::new(seed, 0);
     let chosen = match method {
         Start::Random => distinct(rows, k, &mut stream),
         Start::PlusPlus => plus_plus(control, rows, k, &mut stream)?,
         Start::Parallel => return parallel(control, rows, k, &mut stream),
     };
-    Ok(chosen.iter().flat_map(|&i| rows.shifted(i)).collect())
+    Ok(rows.gather(&chosen))
 }
 
 /// Weighted sampling without replacement by exponential keys (Efraimidis and Spirakis, 2006).
-fn distinct<T: Real>(rows: &Rows<T>, k: usize, stream: &mut Stream) -> Vec<usize> {
-    let mut keys: Vec<(f64, usize)> = (0..rows.count)
+fn distinct<T: Real>(rows: &impl Points<T>, k: usize, stream: &mut Stream) -> Vec<usize> {
+    let mut keys: Vec<(f64, usize)> = (0..rows.count())
         .map(|i| {
             let u = 1.0 - stream.next_f64();
             // Rows of weight zero come last: -ln(u) / 0 is infinite, or NaN for u = 1.
@@ -86,8 +86,8 @@ struct Field<T> {
 }
 
 impl<T: Real> Field<T> {
-    fn new(rows: &Rows<T>) -> Self {
-        let parts = chunks(rows.count, rows.chunk()).map(|range| Near {
+    fn new(rows: &impl Points<T>) -> Self {
+        let parts = chunks(rows.count(), rows.chunk()).map(|range| Near {
             start: range.start,
             closest: vec![T::INFINITY; range.len()],
             trials: Vec::new(),
@@ -105,12 +105,12 @@ impl<T: Real> Field<T> {
     }
 
     /// A row drawn with probability proportional to weight times closest distance.
-    fn draw(&self, rows: &Rows<T>, stream: &mut Stream) -> usize {
+    fn draw(&self, rows: &impl Points<T>, stream: &mut Stream) -> usize {
         let total = self.mass();
         let u = stream.next_f64();
         if !(total > 0.0 && total.is_finite()) {
             // All rows lie on chosen ones (or the sums overflow): any row will do.
-            return ((u * rows.count as f64) as usize).min(rows.count - 1);
+            return ((u * rows.count() as f64) as usize).min(rows.count() - 1);
         }
         let mut rest = u * total;
         let mut last = 0;
@@ -133,7 +133,7 @@ impl<T: Real> Field<T> {
             }
         }
         // Rounding left a remainder behind the last row that could be drawn.
-        (0..rows.count)
+        (0..rows.count())
             .rev()
             .find(|&i| {
                 let part = &self.parts[i / rows.chunk()];
@@ -146,24 +146,24 @@ impl<T: Real> Field<T> {
     fn try_rows(
         &mut self,
         control: &Control,
-        rows: &Rows<T>,
-        packed: &Packed<T>,
+        rows: &impl Points<T>,
+        drawn: &[usize],
     ) -> Result<Vec<f64>> {
-        let m = packed.len();
+        let (m, table) = (drawn.len(), rows.table_of(drawn));
         each_mut(control, &mut self.parts, |part| {
             let n = part.closest.len();
-            let mut scratch = Scratch::new(rows.features);
-            let mut squares = vec![T::default(); m * scratch.width];
+            let mut desk = rows.desk();
+            let width = rows.width(&desk);
+            let mut squares = vec![T::default(); m * width];
             part.trials.resize(m * n, T::default());
             part.masses.clear();
             part.masses.resize(m, 0.0);
-            for (first, numbers) in panels(part.start, part.start + n, scratch.width) {
+            for (first, numbers) in panels(part.start, part.start + n, width) {
                 control.check()?;
-                let stride = scratch.load(rows.x, &numbers, rows.offset);
-                scratch.squares(packed, &mut squares);
+                let stride = rows.squares(&mut desk, &table, &numbers, &mut squares);
                 let at = first - part.start;
                 let closest = &part.closest[at..at + numbers.len()];
-                let weights = rows.weights.map(|w| &w[first..first + numbers.len()]);
+                let weights = rows.weights().map(|w| &w[first..first + numbers.len()]);
                 for c in 0..m {
                     let found = &squares[c * stride..][..numbers.len()];
                     let out = &mut part.trials[c * n + at..][..numbers.len()];
@@ -189,19 +189,24 @@ impl<T: Real> Field<T> {
     }
 
     /// Adds chosen rows without a trial.
-    fn add(&mut self, control: &Control, rows: &Rows<T>, chosen: &[usize]) -> Result<()> {
+    fn add(
+        &mut self,
+        control: &Control,
+        rows: &impl Points<T>,
+        chosen: &[usize],
+    ) -> Result<()> {
         // Few at once: the distances of a slice of centres stay in cache.
         for some in chosen.chunks(64) {
-            let packed = pack_rows(rows, some);
+            let table = rows.table_of(some);
             each_mut(control, &mut self.parts, |part| {
                 let n = part.closest.len();
-                let mut scratch = Scratch::new(rows.features);
-                let mut squares = vec![T::default(); some.len() * scratch.width];
+                let mut desk = rows.desk();
+                let width = rows.width(&desk);
+                let mut squares = vec![T::default(); some.len() * width];
                 part.mass = 0.0;
-                for (first, numbers) in panels(part.start, part.start + n, scratch.width) {
+                for (first, numbers) in panels(part.start, part.start + n, width) {
                     control.check()?;
-                    let stride = scratch.load(rows.x, &numbers, rows.offset);
-                    scratch.squares(&packed, &mut squares);
+                    let stride = rows.squares(&mut desk, &table, &numbers, &mut squares);
                     let at = first - part.start;
                     for p in 0..numbers.len() {
                         let mut near = part.closest[at + p];
@@ -232,16 +237,10 @@ fn lower_to<T: Real>(a: &[T], b: &[T], weights: Option<&[f64]>, out: &mut [T]) -
     sums.iter().sum()
 }
 
-fn pack_rows<T: Real>(rows: &Rows<T>, chosen: &[usize]) -> Packed<T> {
-    let centres: Vec<T> = chosen.iter().flat_map(|&i| rows.shifted(i)).collect();
-    let names: Vec<u32> = (0..chosen.len() as u32).collect();
-    pack_centres(tier::active(), &centres, rows.features, &names)
-}
-
 /// The first row, drawn by weight alone.
-fn first<T: Real>(rows: &Rows<T>, stream: &mut Stream) -> usize {
-    let Some(weights) = rows.weights else {
-        return stream.below(rows.count);
+fn first<T: Real>(rows: &impl Points<T>, stream: &mut Stream) -> usize {
+    let Some(weights) = rows.weights() else {
+        return stream.below(rows.count());
     };
     let mut rest = stream.next_f64() * weights.iter().sum::<f64>();
     let mut last = 0;
@@ -259,7 +258,7 @@ fn first<T: Real>(rows: &Rows<T>, stream: &mut Stream) -> usize {
 
 fn plus_plus<T: Real>(
     control: &Control,
-    rows: &Rows<T>,
+    rows: &impl Points<T>,
     k: usize,
     stream: &mut Stream,
 ) -> Result<Vec<usize>> {
@@ -273,7 +272,7 @@ fn plus_plus<T: Real>(
 /// Goes on with greedy k-means++ until `k` rows are chosen.
 fn extend<T: Real>(
     control: &Control,
-    rows: &Rows<T>,
+    rows: &impl Points<T>,
     k: usize,
     stream: &mut Stream,
     field: &mut Field<T>,
@@ -282,7 +281,7 @@ fn extend<T: Real>(
     let trials = 2 + (k as f64).ln() as usize;
     while chosen.len() < k {
         let drawn: Vec<usize> = (0..trials).map(|_| field.draw(rows, stream)).collect();
-        let masses = field.try_rows(control, rows, &pack_rows(rows, &drawn))?;
+        let masses = field.try_rows(control, rows, &drawn)?;
         let mut best = 0;
         for (c, mass) in masses.iter().enumerate() {
             if *mass < masses[best] {
@@ -297,7 +296,7 @@ fn extend<T: Real>(
 
 fn parallel<T: Real>(
     control: &Control,
-    rows: &Rows<T>,
+    rows: &impl Points<T>,
     k: usize,
     stream: &mut Stream,
 ) -> Result<Vec<T>> {
@@ -325,28 +324,33 @@ fn parallel<T: Real>(
     }
     if chosen.len() <= k {
         extend(control, rows, k, stream, &mut field, &mut chosen)?;
-        return Ok(chosen.iter().flat_map(|&i| rows.shifted(i)).collect());
+        return Ok(rows.gather(&chosen));
     }
     let weights = masses_near(control, rows, &chosen)?;
-    let points: Vec<T> = chosen.iter().flat_map(|&i| rows.shifted(i)).collect();
-    let offset = vec![T::default(); rows.features];
+    let points = rows.gather(&chosen);
+    let offset = vec![T::default(); rows.features()];
     let candidates = Rows::new(&points, &offset, Some(&weights))?;
     let picked = plus_plus(control, &candidates, k, stream)?;
-    Ok(picked.iter().flat_map(|&i| candidates.shifted(i)).collect())
+    Ok(candidates.gather(&picked))
 }
 
 /// The weight of the rows that are nearest to each of the chosen ones.
-fn masses_near<T: Real>(control: &Control, rows: &Rows<T>, chosen: &[usize]) -> Result<Vec<f64>> {
-    let packed = pack_rows(rows, chosen);
-    let parts = map_chunks(control, rows.count, rows.chunk(), |range| {
+fn masses_near<T: Real>(
+    control: &Control,
+    rows: &impl Points<T>,
+    chosen: &[usize],
+) -> Result<Vec<f64>> {
+    let table = rows.table_of(chosen);
+    let parts = map_chunks(control, rows.count(), rows.chunk(), |range| {
         let mut weights = vec![0.0; chosen.len()];
-        let mut scratch = Scratch::new(rows.features);
-        for (first, numbers) in panels(range.start, range.end, scratch.width) {
+        let mut desk = rows.desk();
+        let width = rows.width(&desk);
+        let mut found = vec![0; width];
+        for (first, numbers) in panels(range.start, range.end, width) {
             control.check()?;
-            scratch.load(rows.x, &numbers, rows.offset);
-            scratch.nearest(&packed, false);
+            rows.nearest(&mut desk, &table, &numbers, &mut found);
             for p in 0..numbers.len() {
-                weights[scratch.name[p].to_name() as usize] += rows.weight(first + p);
+                weights[found[p] as usize] += rows.weight(first + p);
             }
         }
         Ok(weights)

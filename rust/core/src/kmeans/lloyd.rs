@@ -1,13 +1,14 @@
 //! Lloyd's iteration (Lloyd, "Least squares quantization in PCM", 1982).
 
-use super::Rows;
 use super::assign::{Chunk, scan, states};
 use super::bounds::Bounds;
+use super::points::Points;
+use super::sparse::SparseRows;
 use super::update::{Sums, inertia};
-use crate::error::{Error, Result};
+use super::{Rows, check_centres};
+use crate::error::Result;
 use crate::parallel::Control;
-use ironlearn_kernels::distance::{Packed, Real, pack_centres};
-use ironlearn_kernels::tier;
+use ironlearn_kernels::distance::Real;
 
 /// When to stop, and how to go.
 #[derive(Clone, Copy, Debug)]
@@ -39,40 +40,23 @@ pub struct Fit<T> {
 
 /// Runs Lloyd's iteration from `centres` (offset subtracted) until no label changes, the
 /// centres hardly move, or `max_iter`.
-pub fn run<T: Real>(
+pub fn run<T: Real, P: Assign<T>>(
     control: &Control,
-    rows: &Rows<T>,
+    rows: &P,
     centres: &[T],
     settings: Settings,
 ) -> Result<Fit<T>> {
-    let d = rows.features;
-    if centres.is_empty() || !centres.len().is_multiple_of(d) {
-        return Err(Error::Shape {
-            name: "init",
-            given: format!("{} elements", centres.len()),
-            expected: format!("centres of {d} features"),
-        });
-    }
-    if let Some(bad) = centres.iter().find(|v| !v.finite()) {
-        let bad: f64 = (*bad).into();
-        return Err(crate::error::non_finite("init", bad.is_nan()));
-    }
-    let k = centres.len() / d;
-    rows.check_clusters(k)?;
+    let d = rows.features();
+    let k = check_centres(centres, d, rows.count())?;
     let mut centres = centres.to_vec();
     let mut sums = Sums::new(k, d);
     let mut chunks = states(rows);
-    let mut steps = Steps {
-        bounds: None,
-        always: settings.bounds,
-        share: 1.0,
-        few: FEW_MOVES,
-    };
+    let mut steps = P::steps(settings);
     let mut history = Vec::new();
     let (mut n_iter, mut settled) = (0, false);
     while n_iter < settings.max_iter {
         n_iter += 1;
-        let moved = steps.assign(control, rows, &centres, &mut chunks)?;
+        let moved = rows.assign(control, &mut steps, &centres, &mut chunks)?;
         sums.follow(control, rows, &chunks, moved)?;
         let new = sums.centres(control, rows, &chunks, &centres)?;
         if settings.history {
@@ -80,16 +64,14 @@ pub fn run<T: Real>(
         }
         let shifts = shifts(&centres, &new, d);
         centres = new;
-        if let Some(bounds) = &mut steps.bounds {
-            bounds.follow(&centres, d, &shifts);
-        }
+        rows.follow(&mut steps, &centres, &shifts);
         settled = moved == 0;
         if settled || shifts.iter().map(|s| s * s).sum::<f64>() <= settings.tol {
             break;
         }
     }
     if !settled {
-        steps.assign(control, rows, &centres, &mut chunks)?;
+        rows.assign(control, &mut steps, &centres, &mut chunks)?;
     }
     let inertia = inertia(control, rows, &chunks, &centres)?;
     Ok(Fit {
@@ -106,8 +88,42 @@ const FEW_MOVES: f64 = 0.2;
 /// Share of the cost of comparing all, above which bounds do not pay.
 const DEAR: f64 = 0.9;
 
-/// The assignment of each iteration, with bounds or without.
-struct Steps<T> {
+/// How Lloyd's iteration compares rows with centres.
+pub trait Assign<T: Real>: Points<T> {
+    /// What it remembers from one iteration to the next.
+    type Steps;
+    /// The state before the first iteration.
+    fn steps(settings: Settings) -> Self::Steps;
+    /// Finds the nearest centre of each row; returns how many rows moved.
+    fn assign(
+        &self,
+        control: &Control,
+        steps: &mut Self::Steps,
+        centres: &[T],
+        chunks: &mut [Chunk],
+    ) -> Result<usize>;
+    /// Takes in that the centres went by `shifts`.
+    fn follow(&self, steps: &mut Self::Steps, centres: &[T], shifts: &[f64]);
+}
+
+impl<T: Real> Assign<T> for SparseRows<'_, T> {
+    // Bounds would cost more than products of the few elements of a row.
+    type Steps = ();
+    fn steps(_: Settings) {}
+    fn assign(
+        &self,
+        control: &Control,
+        (): &mut (),
+        centres: &[T],
+        chunks: &mut [Chunk],
+    ) -> Result<usize> {
+        scan(control, self, &self.table(centres), chunks)
+    }
+    fn follow(&self, (): &mut (), _: &[T], _: &[f64]) {}
+}
+
+/// The assignment of dense rows, with bounds or without.
+pub struct Steps<T> {
     bounds: Option<Bounds<T>>,
     always: bool,
     /// Share of rows that moved in the last full comparison.
@@ -116,38 +132,45 @@ struct Steps<T> {
     few: f64,
 }
 
-impl<T: Real> Steps<T> {
-    /// Finds the nearest centre of each row; returns how many rows moved.
+impl<T: Real> Assign<T> for Rows<'_, T> {
+    type Steps = Steps<T>;
+    fn steps(settings: Settings) -> Steps<T> {
+        Steps {
+            bounds: None,
+            always: settings.bounds,
+            share: 1.0,
+            few: FEW_MOVES,
+        }
+    }
     fn assign(
-        &mut self,
+        &self,
         control: &Control,
-        rows: &Rows<T>,
+        steps: &mut Steps<T>,
         centres: &[T],
         chunks: &mut [Chunk],
     ) -> Result<usize> {
-        if self.bounds.is_none() && (self.always || self.share < self.few) {
-            self.bounds = Some(Bounds::new(rows, centres, chunks));
-            let bounds = self.bounds.as_mut().expect("just made");
-            return Ok(bounds.assign(control, rows, centres, chunks)?.moved);
+        let fresh = steps.bounds.is_none() && (steps.always || steps.share < steps.few);
+        if fresh {
+            steps.bounds = Some(Bounds::new(self, centres, chunks));
         }
-        let Some(bounds) = &mut self.bounds else {
-            let moved = scan(control, rows, &packed(centres, rows.features), chunks)?;
-            self.share = moved as f64 / rows.count as f64;
+        let Some(bounds) = &mut steps.bounds else {
+            let moved = scan(control, self, &self.table(centres), chunks)?;
+            steps.share = moved as f64 / self.count as f64;
             return Ok(moved);
         };
-        let outcome = bounds.assign(control, rows, centres, chunks)?;
-        if !self.always && outcome.cost > DEAR {
-            self.bounds = None;
-            self.share = 1.0;
-            self.few *= 0.5;
+        let outcome = bounds.assign(control, self, centres, chunks)?;
+        if !steps.always && !fresh && outcome.cost > DEAR {
+            steps.bounds = None;
+            steps.share = 1.0;
+            steps.few *= 0.5;
         }
         Ok(outcome.moved)
     }
-}
-
-fn packed<T: Real>(centres: &[T], d: usize) -> Packed<T> {
-    let names: Vec<u32> = (0..(centres.len() / d) as u32).collect();
-    pack_centres(tier::active(), centres, d, &names)
+    fn follow(&self, steps: &mut Steps<T>, centres: &[T], shifts: &[f64]) {
+        if let Some(bounds) = &mut steps.bounds {
+            bounds.follow(centres, self.features, shifts);
+        }
+    }
 }
 
 fn labels(chunks: &[Chunk]) -> Vec<i32> {

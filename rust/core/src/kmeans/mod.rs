@@ -1,15 +1,20 @@
 //! k-means: starts, Lloyd's iteration, and the fitted model.
 //!
-//! X is never copied: wherever rows are read, the column means are subtracted, which keeps
-//! distances accurate for data far from the origin. Every answer depends on the data's shape
+//! X is never copied: wherever dense rows are read, the column means are subtracted, which
+//! keeps distances accurate for data far from the origin; sparse rows are visited where they
+//! store elements. Every answer depends on the data's shape
 //! and the seed alone: rows are handled in fixed chunks and sums run in a fixed order.
 
 mod assign;
+mod bisecting;
 mod bounds;
 mod groups;
 mod init;
 mod lloyd;
+pub mod mini_batch;
 mod model;
+mod points;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -18,11 +23,14 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::naive_bayes::gaussian;
 use crate::parallel::Control;
+pub use bisecting::{BisectingTree, Fork};
 pub use init::{Start, start};
 use ironlearn_kernels::distance::{MOST_CENTRES, Real};
 use ironlearn_kernels::moments::Widen;
 pub use lloyd::{Fit, Settings, run};
 pub use model::KMeansModel;
+pub use points::Points;
+pub use sparse::SparseRows;
 
 /// Rows to cluster, `offset` subtracted from each, and their weights.
 #[derive(Clone, Copy, Debug)]
@@ -53,17 +61,7 @@ impl<'a, T: Real> Rows<'a, T> {
                 limit: u32::MAX.to_string(),
             });
         }
-        if let Some(w) = weights
-            && (w.len() != count
-                || w.iter().any(|w| !(*w >= 0.0 && w.is_finite()))
-                || !w.iter().any(|w| *w > 0.0))
-        {
-            return Err(Error::InvalidParameter {
-                name: "sample_weight",
-                given: format!("{} weights", w.len()),
-                expected: format!("{count} finite, non-negative weights, one of them positive"),
-            });
-        }
+        check_weights(weights, count)?;
         Ok(Rows {
             x,
             features,
@@ -77,38 +75,61 @@ impl<'a, T: Real> Rows<'a, T> {
         &self.x[i * self.features..(i + 1) * self.features]
     }
 
-    fn weight(&self, i: usize) -> f64 {
-        self.weights.map_or(1.0, |w| w[i])
-    }
-
     /// The row less the offset.
     fn shifted(&self, i: usize) -> impl Iterator<Item = T> + 'a {
         self.row(i).iter().zip(self.offset).map(|(&x, &o)| x - o)
     }
+}
 
-    /// Rows in one chunk: many chunks for many threads, but enough rows that those whose
-    /// bounds fail fill whole panels.
-    fn chunk(&self) -> usize {
-        (self.count / 64).clamp(1024, 8192) / 64 * 64
+fn check_weights(weights: Option<&[f64]>, count: usize) -> Result<()> {
+    if let Some(w) = weights
+        && (w.len() != count
+            || w.iter().any(|w| !(*w >= 0.0 && w.is_finite()))
+            || !w.iter().any(|w| *w > 0.0))
+    {
+        return Err(Error::InvalidParameter {
+            name: "sample_weight",
+            given: format!("{} weights", w.len()),
+            expected: format!("{count} finite, non-negative weights, one of them positive"),
+        });
     }
+    Ok(())
+}
 
-    fn check_clusters(&self, k: usize) -> Result<()> {
-        if k == 0 || k > self.count {
-            return Err(Error::InvalidParameter {
-                name: "n_clusters",
-                given: k.to_string(),
-                expected: format!("between 1 and n_samples={}", self.count),
-            });
-        }
-        if k > MOST_CENTRES {
-            return Err(Error::TooLarge {
-                what: "n_clusters",
-                given: k.to_string(),
-                limit: MOST_CENTRES.to_string(),
-            });
-        }
-        Ok(())
+fn check_clusters(k: usize, count: usize) -> Result<()> {
+    if k == 0 || k > count {
+        return Err(Error::InvalidParameter {
+            name: "n_clusters",
+            given: k.to_string(),
+            expected: format!("between 1 and n_samples={count}"),
+        });
     }
+    if k > MOST_CENTRES {
+        return Err(Error::TooLarge {
+            what: "n_clusters",
+            given: k.to_string(),
+            limit: MOST_CENTRES.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// The number of `centres`, which must be finite and of the width of `rows`.
+fn check_centres<T: Real>(centres: &[T], features: usize, count: usize) -> Result<usize> {
+    if centres.is_empty() || !centres.len().is_multiple_of(features) {
+        return Err(Error::Shape {
+            name: "init",
+            given: format!("{} elements", centres.len()),
+            expected: format!("centres of {features} features"),
+        });
+    }
+    if let Some(bad) = centres.iter().find(|v| !v.finite()) {
+        let bad: f64 = (*bad).into();
+        return Err(crate::error::non_finite("init", bad.is_nan()));
+    }
+    let k = centres.len() / features;
+    check_clusters(k, count)?;
+    Ok(k)
 }
 
 /// The mean of each column, and the mean over columns of their variances.

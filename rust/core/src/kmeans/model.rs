@@ -1,12 +1,15 @@
 //! Fitted centres: immutable, checked, ready to predict.
 
 use super::assign::{Scratch, panels};
+use super::points::Points;
+use super::sparse::{SparseRows, halves};
 use crate::error::{Error, Result, non_finite};
 use crate::parallel::{Control, fill_chunks, map_chunks};
 use ironlearn_kernels::distance::{
-    MOST_CENTRES, Packed, Real, dots, lanes, pack, pack_centres, pair,
+    MOST_CENTRES, Packed, Real, Turned, dots, lanes, pack, pack_centres, pair, sparse_width,
 };
 use ironlearn_kernels::tier::{self, Tier};
+use std::sync::OnceLock;
 
 /// Up to so many rows are compared with centres that are turned beforehand.
 const FEW: usize = 8;
@@ -18,11 +21,45 @@ pub struct KMeansModel<T> {
     centres: Vec<T>,
     offset: Vec<T>,
     tier: Tier,
+    // Each form is made when rows of its kind first come.
+    dense: OnceLock<Dense<T>>,
+    sparse: OnceLock<Sparse<T>>,
+}
+
+/// Centres as dense rows are compared with them.
+#[derive(Clone, Debug)]
+struct Dense<T> {
     packed: Packed<T>,
-    half: Vec<T>,
     /// Panels of turned centres.
     turned: Vec<T>,
     width: usize,
+}
+
+/// Centres as sparse rows are compared with them, offset included.
+#[derive(Clone, Debug)]
+struct Sparse<T> {
+    centres: Vec<T>,
+    turned: Turned,
+}
+
+impl<T: Real> Dense<T> {
+    fn new(tier: Tier, centres: &[T], features: usize) -> Dense<T> {
+        let names: Vec<u32> = (0..(centres.len() / features) as u32).collect();
+        let width = 2 * lanes::<T>(tier);
+        let zeros = vec![T::default(); features];
+        let mut turned = vec![T::default(); names.len().div_ceil(width) * width * features];
+        for (group, panel) in names.chunks(width).zip(turned.chunks_mut(width * features)) {
+            // A group that fills half a panel is repeated, so that all panels are wide.
+            let mut group = group.to_vec();
+            group.resize(width, group[0]);
+            pack(tier, centres, &group, &zeros, panel);
+        }
+        Dense {
+            packed: pack_centres(tier, centres, features, &names),
+            turned,
+            width,
+        }
+    }
 }
 
 impl<T: Real> KMeansModel<T> {
@@ -43,27 +80,31 @@ impl<T: Real> KMeansModel<T> {
                 what: "NaN or infinity",
             });
         }
-        let tier = tier::active();
-        let names: Vec<u32> = (0..k as u32).collect();
-        let packed = pack_centres(tier, &centres, features, &names);
-        let width = 2 * lanes::<T>(tier);
-        let zeros = vec![T::default(); features];
-        let mut turned = vec![T::default(); k.div_ceil(width) * width * features];
-        for (group, panel) in names.chunks(width).zip(turned.chunks_mut(width * features)) {
-            // A group that fills half a panel is repeated, so that all panels are wide.
-            let mut group = group.to_vec();
-            group.resize(width, group[0]);
-            pack(tier, &centres, &group, &zeros, panel);
-        }
         Ok(KMeansModel {
-            half: packed.half_norms().to_vec(),
             features,
             centres,
             offset,
-            tier,
-            packed,
-            turned,
-            width,
+            tier: tier::active(),
+            dense: OnceLock::new(),
+            sparse: OnceLock::new(),
+        })
+    }
+
+    fn dense(&self) -> &Dense<T> {
+        let make = || Dense::new(self.tier, &self.centres, self.features);
+        self.dense.get_or_init(make)
+    }
+
+    fn sparse(&self) -> &Sparse<T> {
+        self.sparse.get_or_init(|| {
+            let d = self.features;
+            let shifted = self.centres.iter().zip(self.offset.iter().cycle());
+            let centres: Vec<T> = shifted.map(|(&c, &o)| c + o).collect();
+            let halves = halves(&centres, d);
+            Sparse {
+                turned: Turned::new(self.tier, &centres, d, halves),
+                centres,
+            }
         })
     }
 
@@ -103,6 +144,7 @@ impl<T: Real> KMeansModel<T> {
     /// The nearest centre of each row, the first among equals.
     pub fn predict(&self, control: &Control, x: &[T]) -> Result<Vec<i32>> {
         let rows = self.check(x)?;
+        let dense = self.dense();
         let mut out = vec![0; rows];
         if rows <= FEW {
             let mut shifted = vec![T::default(); self.features];
@@ -117,7 +159,7 @@ impl<T: Real> KMeansModel<T> {
             for (first, numbers) in panels(range.start, range.end, scratch.width) {
                 control.check()?;
                 scratch.load(x, &numbers, &self.offset);
-                scratch.nearest(&self.packed, false);
+                scratch.nearest(&dense.packed, false);
                 let labels = &mut labels[first - start..][..numbers.len()];
                 for (p, label) in labels.iter_mut().enumerate() {
                     *label = scratch.name[p].to_name() as i32;
@@ -135,15 +177,17 @@ impl<T: Real> KMeansModel<T> {
         for ((s, &x), &o) in shifted.iter_mut().zip(row).zip(&self.offset) {
             *s = x - o;
         }
+        let dense = self.dense();
         let mut products = [T::default(); 2 * ironlearn_kernels::distance::MOST_LANES];
         let (mut best, mut label) = (T::INFINITY, 0);
-        let panels = self.turned.chunks_exact(self.width * self.features);
-        for (i, (panel, half)) in panels.zip(self.half.chunks(self.width)).enumerate() {
+        let (width, halves) = (dense.width, dense.packed.half_norms());
+        let panels = dense.turned.chunks_exact(width * self.features);
+        for (i, (panel, half)) in panels.zip(halves.chunks(width)).enumerate() {
             dots(self.tier, panel, true, shifted, &mut products);
             for (p, (&half, &product)) in half.iter().zip(&products).enumerate() {
                 let score = half - product;
                 if score < best {
-                    (best, label) = (score, i * self.width + p);
+                    (best, label) = (score, i * width + p);
                 }
             }
         }
@@ -167,7 +211,7 @@ impl<T: Real> KMeansModel<T> {
     /// Distances from each row to each centre, `rows x clusters`.
     pub fn transform(&self, control: &Control, x: &[T]) -> Result<Vec<T>> {
         let rows = self.check(x)?;
-        let k = self.clusters();
+        let (k, dense) = (self.clusters(), self.dense());
         let mut out = vec![T::default(); rows * k];
         fill_chunks(control, &mut out, k, self.chunk(), |range, part| {
             let mut scratch = Scratch::new(self.features);
@@ -176,7 +220,7 @@ impl<T: Real> KMeansModel<T> {
             for (first, numbers) in panels(range.start, range.end, scratch.width) {
                 control.check()?;
                 let stride = scratch.load(x, &numbers, &self.offset);
-                scratch.squares(&self.packed, &mut squares);
+                scratch.squares(&dense.packed, &mut squares);
                 for p in 0..numbers.len() {
                     let line = &mut part[(first - start + p) * k..][..k];
                     for (c, out) in line.iter_mut().enumerate() {
@@ -193,8 +237,13 @@ impl<T: Real> KMeansModel<T> {
         Ok(out)
     }
 
-    /// Weighted sum of squared distances to the nearest centres.
-    pub fn inertia(&self, control: &Control, x: &[T], weights: Option<&[f64]>) -> Result<f64> {
+    /// The nearest centre of each row, and the weighted sum of squared distances to them.
+    pub fn assign(
+        &self,
+        control: &Control,
+        x: &[T],
+        weights: Option<&[f64]>,
+    ) -> Result<(Vec<i32>, f64)> {
         let labels = self.predict(control, x)?;
         let d = self.features;
         let parts = map_chunks(control, labels.len(), self.chunk(), |range| {
@@ -211,6 +260,68 @@ impl<T: Real> KMeansModel<T> {
             }
             Ok(sum)
         })?;
-        Ok(parts.iter().sum())
+        Ok((labels, parts.iter().sum()))
+    }
+
+    fn check_sparse(&self, rows: &SparseRows<T>) -> Result<usize> {
+        if rows.features() == self.features {
+            Ok((1 << 17) / rows.row_cost() + 64)
+        } else {
+            Err(Error::Shape {
+                name: "X",
+                given: format!("{} features", rows.features()),
+                expected: format!("{}", self.features),
+            })
+        }
+    }
+
+    /// The nearest centre of each sparse row, the first among equals.
+    pub fn predict_sparse(&self, control: &Control, rows: &SparseRows<T>) -> Result<Vec<i32>> {
+        let (chunk, table) = (self.check_sparse(rows)?, &self.sparse().turned);
+        let mut out = vec![0; rows.count()];
+        fill_chunks(control, &mut out, 1, chunk, |range, labels| {
+            for (label, i) in labels.iter_mut().zip(range) {
+                *label = rows.nearest_to(i, table) as i32;
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Distances from each sparse row to each centre, `rows x clusters`.
+    pub fn transform_sparse(&self, control: &Control, rows: &SparseRows<T>) -> Result<Vec<T>> {
+        let (chunk, table) = (self.check_sparse(rows)?, &self.sparse().turned);
+        let k = self.clusters();
+        let mut out = vec![T::default(); rows.count() * k];
+        fill_chunks(control, &mut out, k, chunk, |range, part| {
+            let mut squares = vec![0.0; sparse_width(table)];
+            for (line, i) in part.chunks_exact_mut(k).zip(range) {
+                rows.squares_to(i, table, &mut squares);
+                for (out, square) in line.iter_mut().zip(&squares) {
+                    *out = T::from_f64(square.sqrt());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// The nearest centre of each sparse row, and the weighted sum of squared distances.
+    pub fn assign_sparse(
+        &self,
+        control: &Control,
+        rows: &SparseRows<T>,
+    ) -> Result<(Vec<i32>, f64)> {
+        let labels = self.predict_sparse(control, rows)?;
+        let (d, centres) = (self.features, &self.sparse().centres);
+        let lengths = rows.lengths(centres);
+        let parts = map_chunks(control, labels.len(), self.check_sparse(rows)?, |range| {
+            let sum = range.map(|i| {
+                let c = labels[i] as usize;
+                rows.weight(i) * rows.square(i, &centres[c * d..(c + 1) * d], lengths[c])
+            });
+            Ok(sum.sum::<f64>())
+        })?;
+        Ok((labels, parts.iter().sum()))
     }
 }

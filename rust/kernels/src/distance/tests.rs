@@ -119,3 +119,72 @@ fn equal_centres_give_the_first_and_nan_never_wins() {
         assert_eq!(out[0][1], f32::INFINITY);
     }
 }
+
+proptest! {
+    #[test]
+    fn sparse_rows_as_dense_ones(
+        (x, centres, d, _) in data(),
+        keep in prop::collection::vec(any::<bool>(), 90),
+    ) {
+        let (n, k) = (x.len() / d, centres.len() / d);
+        for tier in supported() {
+            let length = |c: &[f64]| c.iter().map(|v| v * v).sum::<f64>();
+            let halves = centres.chunks(d).map(|c| 0.5 * length(c)).collect();
+            let turned = Turned::new(tier, &centres, d, halves);
+            prop_assert_eq!((turned.len(), turned.features()), (k, d));
+            let mut squares = vec![0.0; sparse_width(&turned)];
+            for i in 0..n {
+                // Columns backwards: their order must not matter.
+                let stored = (0..d).rev().filter(|&j| keep[(i + j) % 90]);
+                let columns: Vec<i32> = stored.map(|j| j as i32).collect();
+                let wide: Vec<i64> = columns.iter().map(|&j| i64::from(j)).collect();
+                let at = |j: &i32| x[i * d + *j as usize];
+                let values: Vec<f64> = columns.iter().map(at).collect();
+                let places = Places::Narrow(&columns);
+                let mut full = vec![0.0; d];
+                for (&j, &v) in columns.iter().zip(&values) {
+                    full[j as usize] = v;
+                }
+                let exact = |c: usize| -> f64 {
+                    let pairs = full.iter().zip(&centres[c * d..]);
+                    pairs.map(|(a, b)| (a - b) * (a - b)).sum()
+                };
+                let (score, name) = sparse_nearest(tier, &values, places, &turned);
+                let norm = sparse_norm(tier, &values);
+                let lowest = (0..k).map(exact).fold(f64::INFINITY, f64::min);
+                let slack = 1e-9 * (1.0 + lowest);
+                prop_assert!((exact(name as usize) - lowest).abs() <= slack);
+                prop_assert!((norm + 2.0 * score - lowest).abs() <= slack);
+                let again = sparse_nearest(tier, &values, Places::Wide(&wide), &turned);
+                prop_assert_eq!(again, (score, name));
+                sparse_squares(tier, &values, places, norm, &turned, &mut squares);
+                for c in 0..k {
+                    prop_assert!((squares[c] - exact(c)).abs() <= slack);
+                }
+                // A centre that is the row itself.
+                let own = Turned::new(tier, &full, d, vec![0.5 * norm]);
+                let mut own_square = vec![1.0; sparse_width(&own)];
+                sparse_squares(tier, &values, places, norm, &own, &mut own_square);
+                prop_assert_eq!(own_square[0], 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn sparse_ties_go_to_the_first_and_nan_never_wins() {
+    for tier in supported() {
+        let centres = vec![1.0f32; 37];
+        let turned = Turned::new(tier, &centres, 1, vec![0.5; 37]);
+        let found = sparse_nearest(tier, &[2.0f32], Places::Narrow(&[0]), &turned);
+        assert_eq!(found, (-1.5, 0));
+        let nan = sparse_nearest(tier, &[f32::NAN], Places::Narrow(&[0]), &turned);
+        assert_eq!(nan, (f64::INFINITY, 0));
+        for bad in [-1, 1] {
+            let read = std::panic::catch_unwind(|| {
+                sparse_nearest(tier, &[2.0f32], Places::Narrow(&[bad]), &turned)
+            });
+            assert!(read.is_err());
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Sparse rows.
+//!
+//! They are not shifted: subtracting a mean would fill them. Squared distances are
+//! `|x|^2 - 2 x.c + |c|^2` in double precision for either type of element, so that only the
+//! stored elements are visited.
+
+use super::check_weights;
+use super::points::Points;
+use crate::error::{Error, Result, non_finite};
+use crate::parallel::{Control, map_chunks};
+use ironlearn_kernels::distance::{
+    Places, Real, Turned, sparse_nearest, sparse_norm, sparse_squares, sparse_width,
+};
+use ironlearn_kernels::tier;
+use std::ops::Range;
+
+/// Rows whose distances are computed together: a row of the table of distances to few centres
+/// then fills whole cache lines.
+const WIDTH: usize = 16;
+
+/// Checked compressed rows, their squared lengths, and their weights.
+#[derive(Clone, Debug)]
+pub struct SparseRows<'a, T> {
+    data: &'a [T],
+    indices: Places<'a>,
+    indptr: Places<'a>,
+    features: usize,
+    count: usize,
+    norms: Vec<f64>,
+    weights: Option<&'a [f64]>,
+}
+
+fn len(places: Places) -> usize {
+    match places {
+        Places::Narrow(p) => p.len(),
+        Places::Wide(p) => p.len(),
+    }
+}
+
+/// The number at `i`, or `None` if it is negative.
+fn at(places: Places, i: usize) -> Option<usize> {
+    match places {
+        Places::Narrow(p) => usize::try_from(p[i]).ok(),
+        Places::Wide(p) => usize::try_from(p[i]).ok(),
+    }
+}
+
+fn part(places: Places, range: Range<usize>) -> Places {
+    match places {
+        Places::Narrow(p) => Places::Narrow(&p[range]),
+        Places::Wide(p) => Places::Wide(&p[range]),
+    }
+}
+
+/// Runs `$body` for each value of a row and its column.
+macro_rules! each {
+    ($values:expr, $places:expr, |$v:ident, $j:ident| $body:expr) => {
+        match $places {
+            Places::Narrow(places) => {
+                for (&$v, &$j) in $values.iter().zip(places) {
+                    let $j = $j as usize;
+                    $body
+                }
+            }
+            Places::Wide(places) => {
+                for (&$v, &$j) in $values.iter().zip(places) {
+                    let $j = $j as usize;
+                    $body
+                }
+            }
+        }
+    };
+}
+
+fn malformed(given: String, expected: String) -> Error {
+    Error::Shape {
+        name: "X (CSR)",
+        given,
+        expected,
+    }
+}
+
+impl<'a, T: Real> SparseRows<'a, T> {
+    /// Checks the structure and the elements. No element may be stored in parts.
+    pub fn new(
+        control: &Control,
+        data: &'a [T],
+        indices: Places<'a>,
+        indptr: Places<'a>,
+        features: usize,
+        weights: Option<&'a [f64]>,
+    ) -> Result<Self> {
+        let stored = data.len().min(len(indices));
+        let count = len(indptr).saturating_sub(1);
+        if count == 0 || features == 0 {
+            return Err(malformed(
+                format!("{count} rows of {features} features"),
+                "at least one of each".into(),
+            ));
+        }
+        if count > u32::MAX as usize {
+            return Err(Error::TooLarge {
+                what: "the number of rows",
+                given: count.to_string(),
+                limit: u32::MAX.to_string(),
+            });
+        }
+        let mut last = 0;
+        for i in 0..=count {
+            match at(indptr, i) {
+                Some(start) if start >= last && start <= stored && (i > 0 || start == 0) => {
+                    last = start;
+                }
+                _ => {
+                    return Err(malformed(
+                        format!("a wrong indptr at place {i}"),
+                        format!("numbers that rise from 0 to at most {stored}"),
+                    ));
+                }
+            }
+        }
+        check_weights(weights, count)?;
+        let mut rows = SparseRows {
+            data,
+            indices,
+            indptr,
+            features,
+            count,
+            norms: Vec::new(),
+            weights,
+        };
+        let tier = tier::active();
+        let norms = map_chunks(control, count, 1 << 13, |range| {
+            range
+                .map(|i| {
+                    let (values, places) = rows.row(i);
+                    rows.check(i, values, places)?;
+                    Ok(sparse_norm(tier, values))
+                })
+                .collect::<Result<Vec<f64>>>()
+        })?;
+        rows.norms = norms.concat();
+        Ok(rows)
+    }
+
+    fn row(&self, i: usize) -> (&'a [T], Places<'a>) {
+        // The row starts were checked: none is negative.
+        let start = at(self.indptr, i).unwrap_or(0);
+        let end = at(self.indptr, i + 1).unwrap_or(start);
+        (&self.data[start..end], part(self.indices, start..end))
+    }
+
+    fn check(&self, i: usize, values: &[T], places: Places) -> Result<()> {
+        for k in 0..values.len() {
+            match at(places, k) {
+                Some(column) if column < self.features => {}
+                found => {
+                    let given = match found {
+                        Some(column) => format!("the column index {column} in row {i}"),
+                        None => format!("a negative column index in row {i}"),
+                    };
+                    return Err(malformed(
+                        given,
+                        format!("indices from 0 to below n_features = {}", self.features),
+                    ));
+                }
+            }
+        }
+        match values.iter().find(|v| !v.finite()) {
+            Some(&bad) => {
+                let bad: f64 = bad.into();
+                Err(non_finite("X", bad.is_nan()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The mean over columns of their variances, zeros that are not stored included.
+    pub fn variance(&self, control: &Control) -> Result<f64> {
+        let n = self.count as f64;
+        let (mut sums, mut stored) = (vec![0.0; self.features], vec![0u32; self.features]);
+        for i in 0..self.count {
+            let (values, places) = self.row(i);
+            each!(values, places, |v, j| {
+                let v: f64 = v.into();
+                sums[j] += v;
+                stored[j] += 1;
+            });
+        }
+        control.check()?;
+        let mut total = 0.0;
+        for (sum, &stored) in sums.iter_mut().zip(&stored) {
+            *sum /= n;
+            total += (n - f64::from(stored)) * *sum * *sum;
+        }
+        let parts = map_chunks(control, self.count, 1 << 13, |range| {
+            let mut part = 0.0;
+            for i in range {
+                let (values, places) = self.row(i);
+                each!(values, places, |v, j| {
+                    let v: f64 = v.into();
+                    part += (v - sums[j]) * (v - sums[j]);
+                });
+            }
+            Ok(part)
+        })?;
+        total += parts.iter().sum::<f64>();
+        Ok(total / n / self.features as f64)
+    }
+
+    /// The nearest centre of row `i`.
+    pub(super) fn nearest_to(&self, i: usize, table: &Turned) -> u32 {
+        let (values, places) = self.row(i);
+        sparse_nearest(tier::active(), values, places, table).1
+    }
+
+    /// Squared distances from row `i` to all centres, as many as [`sparse_width`] says.
+    pub(super) fn squares_to(&self, i: usize, table: &Turned, out: &mut [f64]) {
+        let (values, places) = self.row(i);
+        sparse_squares(tier::active(), values, places, self.norms[i], table, out);
+    }
+
+
+    /// The product of row `i` with a vector.
+    pub(super) fn product(&self, i: usize, with: &[f64]) -> f64 {
+        let (values, places) = self.row(i);
+        let mut sum = 0.0;
+        each!(values, places, |v, j| {
+            let v: f64 = v.into();
+            sum += v * with[j];
+        });
+        sum
+    }
+}
+
+/// Halves of the squared lengths of centres.
+pub(super) fn halves<T: Real>(centres: &[T], features: usize) -> Vec<f64> {
+    let half = |c: &[T]| 0.5 * square_length(c);
+    centres.chunks_exact(features).map(half).collect()
+}
+
+fn square_length<T: Real>(c: &[T]) -> f64 {
+    // Eight sums, so that an addition need not wait for the one before.
+    let mut sums = [0.0; 8];
+    for part in c.chunks(8) {
+        for (sum, &v) in sums.iter_mut().zip(part) {
+            let v: f64 = v.into();
+            *sum += v * v;
+        }
+    }
+    sums.iter().sum()
+}
+
+impl<T: Real> Points<T> for SparseRows<'_, T> {
+    type Table = Turned;
+    type Desk = Vec<f64>;
+
+    fn count(&self) -> usize {
+        self.count
+    }
+    fn features(&self) -> usize {
+        self.features
+    }
+    fn weights(&self) -> Option<&[f64]> {
+        self.weights
+    }
+    fn row_cost(&self) -> usize {
+        self.data.len() / self.count + 1
+    }
+    fn table(&self, centres: &[T]) -> Turned {
+        let halves = halves(centres, self.features);
+        Turned::new(tier::active(), centres, self.features, halves)
+    }
+    fn table_of(&self, chosen: &[usize]) -> Turned {
+        // The rows' own lengths, so that the distance of a row to itself is zero.
+        let halves = chosen.iter().map(|&i| 0.5 * self.norms[i]).collect();
+        Turned::new(tier::active(), &self.gather(chosen), self.features, halves)
+    }
+    fn desk(&self) -> Vec<f64> {
+        Vec::new()
+    }
+    fn width(&self, _: &Vec<f64>) -> usize {
+        WIDTH
+    }
+    fn nearest(&self, _: &mut Vec<f64>, table: &Turned, numbers: &[u32], labels: &mut [u32]) {
+        for (label, &i) in labels.iter_mut().zip(numbers) {
+            *label = self.nearest_to(i as usize, table);
+        }
+    }
+    fn squares(
+        &self,
+        desk: &mut Vec<f64>,
+        table: &Turned,
+        numbers: &[u32],
+        out: &mut [T],
+    ) -> usize {
+        desk.resize(sparse_width(table), 0.0);
+        for (p, &i) in numbers.iter().enumerate() {
+            self.squares_to(i as usize, table, desk);
+            for c in 0..table.len() {
+                out[c * WIDTH + p] = T::from_f64(desk[c]);
+            }
+        }
+        WIDTH
+    }
+    fn lengths(&self, centres: &[T]) -> Vec<f64> {
+        let lengths = centres.chunks_exact(self.features).map(square_length);
+        lengths.collect()
+    }
+    fn square(&self, i: usize, centre: &[T], length: f64) -> f64 {
+        let (values, places) = self.row(i);
+        let mut sum = 0.0;
+        each!(values, places, |v, j| {
+            let (v, c): (f64, f64) = (v.into(), centre[j].into());
+            sum += v * (v - 2.0 * c);
+        });
+        (length + sum).max(0.0)
+    }
+    fn add(&self, i: usize, weight: f64, sum: &mut [f64]) {
+        let (values, places) = self.row(i);
+        each!(values, places, |v, j| {
+            let v: f64 = v.into();
+            sum[j] += weight * v;
+        });
+    }
+    fn append(&self, i: usize, out: &mut Vec<T>) {
+        let start = out.len();
+        out.resize(start + self.features, T::default());
+        let (values, places) = self.row(i);
+        each!(values, places, |v, j| out[start + j] = v);
+    }
+}
