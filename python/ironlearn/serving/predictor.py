@@ -81,6 +81,7 @@ _PREDICTORS: dict[str, str] = {
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
+    "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
 }
 

@@ -45,7 +45,7 @@ mod _core {
     #[pymodule_export]
     use crate::kmeans::{KMeansModel, kmeans_init, kmeans_moments, kmeans_run};
     #[pymodule_export]
-    use crate::linear_svm::{LinearModel, linear_svm_fit};
+    use crate::linear_svm::{LinearModel, linear_svm_fit, linear_svr_fit};
     #[pymodule_export]
     use crate::trees::{ForestModel, forest_fit, tree_fit};
 }
