@@ -302,6 +302,10 @@ class ForestModel:
 
 _Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
 
+_LinearFit = tuple[
+    NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], bool, NDArray[np.float64]
+]
+
 def linear_svm_fit(
     x: _Rows,
     y: NDArray[np.uint32],
@@ -314,14 +318,33 @@ def linear_svm_fit(
     max_iter: int,
     seed: int,
     n_threads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], bool]:
-    """Weights, steps and objective of each problem, and whether all converged.
+    start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> _LinearFit:
+    """Weights, steps and objective of each problem, whether all converged, dual variables.
 
-    With `bias`, the last weight of each row is the constant feature's.
+    With `bias`, the last weight of each row is the constant feature's. Where the solver has no
+    dual variables, their array is empty. `start` holds weights and dual variables of an earlier
+    fit; either may be empty.
     """
 
+def linear_svr_fit(
+    x: _Rows,
+    y: NDArray[np.float64],
+    sample_cost: NDArray[np.float64],
+    *,
+    objective: str,
+    epsilon: float,
+    bias: float | None,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    n_threads: int,
+    start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> _LinearFit:
+    """As `linear_svm_fit`, of one weight vector for targets."""
+
 class LinearModel:
-    """A fitted linear classifier."""
+    """A fitted linear classifier or regressor."""
 
     @staticmethod
     def from_arrays(coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> LinearModel: ...

@@ -31,6 +31,7 @@ TYPES: Mapping[str, str] = {
     "DecisionTreeClassifier": "ironlearn.tree",
     "RandomForestClassifier": "ironlearn.ensemble",
     "LinearSVC": "ironlearn.svm",
+    "LinearSVR": "ironlearn.svm",
     "SVC": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
     "MiniBatchKMeans": "ironlearn.cluster",

@@ -17,8 +17,18 @@ _TOLERANCE = (
     "other orders of rows stop elsewhere; tests/svm/test_svc.py checks the same with a small tol"
 )
 
+_GAP = (
+    "the check compares predictions to 1e-7, but the solver stops within tol=1e-4 of the best "
+    "objective, and other orders of rows stop elsewhere; scikit-learn's own fails it likewise; "
+    "tests/svm/test_linear_svr.py checks the same with the squared loss and with a small tol"
+)
+
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
     "CategoricalNB": {"check_sample_weight_equivalence_on_dense_data": _FRACTIONS},
+    "LinearSVR": {
+        "check_sample_weight_equivalence_on_dense_data": _GAP,
+        "check_sample_weight_equivalence_on_sparse_data": _GAP,
+    },
     "RandomForestClassifier": {
         "check_sample_weight_equivalence_on_dense_data": _BOOTSTRAP,
         "check_sample_weight_equivalence_on_sparse_data": _BOOTSTRAP,

@@ -93,6 +93,13 @@ def _linear_svc() -> tuple[Any, np.ndarray]:
     return LinearSVC(random_state=0).fit(X, y), X[::7]
 
 
+def _linear_svr() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import LinearSVR
+
+    X, _ = load_iris(return_X_y=True)
+    return LinearSVR(epsilon=0.1, random_state=0).fit(X[:, :3], X[:, 3]), X[::7, :3]
+
+
 def _svc() -> tuple[Any, np.ndarray]:
     from ironlearn.svm import SVC
 
@@ -137,6 +144,7 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "DecisionTreeClassifier-categories": _tree_with_categories,
     "RandomForestClassifier": _forest,
     "LinearSVC": _linear_svc,
+    "LinearSVR": _linear_svr,
     "SVC": _svc,
     "SVC-sparse": _svc_of_sparse_rows,
     "KMeans": _kmeans,

@@ -1,4 +1,4 @@
-"""Linear support vector classification in plain Python."""
+"""Linear support vector classification and regression in plain Python."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = list[float]
-#: Weights, iterations, objective, whether it converged.
-Solution = tuple[list[Vector], int, float, bool]
+#: Weights, iterations, objective, whether it converged, dual variables.
+Solution = tuple[list[Vector], int, float, bool, Vector]
+#: What a fit returns.
+Fit = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], bool, NDArray[np.float64]]
+#: Weights and dual variables of an earlier fit.
+Start = tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
 def linear_svm_fit(
@@ -27,22 +31,15 @@ def linear_svm_fit(
     max_iter: int,
     seed: int,
     n_threads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], bool]:
-    """Return weights, passes and objective of each problem, and whether all converged.
+    start: Start = None,
+) -> Fit:
+    """Return weights, passes and objective of each problem, whether all converged, duals.
 
     Plain coordinate descent over rows (Hsieh et al., ICML 2008) or features (Yuan et al.,
     JMLR 2010) without shrinking or acceleration, until the duality gap is below `tol` relative
-    to the objective.
+    to the objective. A start does not matter to the optimum, so it is left alone.
     """
-    rows = dense_rows(x)
-    for row in rows:
-        for value in row:
-            if not math.isfinite(value):
-                raise ValueError("Input X contains NaN, infinity or a value too large.")
-    if bias is not None:
-        if not (math.isfinite(bias) and bias > 0):
-            raise ValueError(f"intercept_scaling must be a finite number above 0, got {bias}")
-        rows = [[*row, bias] for row in rows]
+    rows = _extended_rows(x, bias)
     costs = [float(c) for c in sample_cost]
     codes = [int(c) for c in y]
     classes = len(class_weight)
@@ -63,15 +60,50 @@ def linear_svm_fit(
                 solutions.append(_l1(rows, signs, own, tol, max_iter))
             elif objective in ("hinge", "squared_hinge", "squared_hinge_dual"):
                 hinge = objective == "hinge"
-                solutions.append(_dual(rows, signs, own, hinge, tol, max_iter, shuffler))
+                goals = [(1.0, math.inf) if s > 0 else (-math.inf, -1.0) for s in signs]
+                solutions.append(_dual(rows, goals, own, hinge, tol, max_iter, shuffler))
             else:
                 raise ValueError(f"unknown objective {objective!r}")
-    weights = [w for solution in solutions for w in solution[0]]
+    return _collected(solutions)
+
+
+def linear_svr_fit(
+    x: Any,
+    y: NDArray[np.float64],
+    sample_cost: NDArray[np.float64],
+    *,
+    objective: str,
+    epsilon: float,
+    bias: float | None,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    n_threads: int,
+    start: Start = None,
+) -> Fit:
+    """As `linear_svm_fit`, of one weight vector for targets (Ho and Lin, JMLR 2012)."""
+    rows = _extended_rows(x, bias)
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise ValueError(f"epsilon must be finite and not negative, got {epsilon}")
+    if objective not in (
+        "epsilon_insensitive",
+        "squared_epsilon_insensitive",
+        "squared_epsilon_insensitive_dual",
+    ):
+        raise ValueError(f"unknown objective {objective!r}")
+    goals = [(float(v) - epsilon, float(v) + epsilon) for v in y]
+    costs = [float(c) for c in sample_cost]
+    plain = objective == "epsilon_insensitive"
+    return _collected([_dual(rows, goals, costs, plain, tol, max_iter, random.Random(seed))])
+
+
+def _collected(solutions: list[Solution]) -> Fit:
     return (
-        np.array(weights),
+        np.array([w for solution in solutions for w in solution[0]]),
         np.array([solution[1] for solution in solutions]),
         np.array([solution[2] for solution in solutions]),
         all(solution[3] for solution in solutions),
+        np.array([b for solution in solutions for b in solution[4]]),
     )
 
 
@@ -109,48 +141,68 @@ def dense_rows(x: Any) -> list[Vector]:
     return rows
 
 
+def _extended_rows(x: Any, bias: float | None) -> list[Vector]:
+    """Return the rows with the constant feature, or raise for values that are refused."""
+    rows = dense_rows(x)
+    for row in rows:
+        for value in row:
+            if not math.isfinite(value):
+                raise ValueError("Input X contains NaN, infinity or a value too large.")
+    if bias is None:
+        return rows
+    if not (math.isfinite(bias) and bias > 0):
+        raise ValueError(f"intercept_scaling must be a finite number above 0, got {bias}")
+    return [[*row, bias] for row in rows]
+
+
 def _dot(a: Vector, b: Vector) -> float:
     return math.fsum(p * q for p, q in zip(a, b, strict=True))
 
 
 def _dual(
     rows: list[Vector],
-    signs: Vector,
+    goals: list[tuple[float, float]],
     costs: Vector,
-    hinge: bool,
+    plain: bool,
     tol: float,
     max_iter: int,
     shuffler: random.Random,
 ) -> Solution:
-    """Both hinge losses with L2 penalty: exact steps along one dual variable after another."""
+    """The distances of the products from intervals (`plain`), or their squares, with L2 penalty.
+
+    Exact steps along one dual variable after another.
+    """
     w = [0.0] * len(rows[0])
-    alpha = [0.0] * len(rows)
+    beta = [0.0] * len(rows)
     order = [i for i, c in enumerate(costs) if c > 0]
     squares = [_dot(row, row) for row in rows]
     passes = 0
     while True:
-        slack = [1 - s * _dot(row, w) for row, s in zip(rows, signs, strict=True)]
+        products = [_dot(row, w) for row in rows]
+        misses = [
+            max(low - z, z - high, 0.0) for z, (low, high) in zip(products, goals, strict=True)
+        ]
         half = 0.5 * _dot(w, w)
-        power = 1 if hinge else 2
-        primal = half + math.fsum(
-            c * max(0.0, s) ** power for c, s in zip(costs, slack, strict=True)
-        )
-        dual = math.fsum(alpha) - half
-        if not hinge:
-            dual -= math.fsum(alpha[i] ** 2 / (4 * costs[i]) for i in order)
+        power = 1 if plain else 2
+        primal = half + math.fsum(costs[i] * misses[i] ** power for i in order)
+        dual = math.fsum(beta[i] * goals[i][beta[i] < 0] for i in order if beta[i]) - half
+        if not plain:
+            dual -= math.fsum(beta[i] ** 2 / (4 * costs[i]) for i in order)
         if primal - dual <= tol * primal or passes == max_iter:
-            return [w], passes, primal, primal - dual <= tol * primal
+            return [w], passes, primal, primal - dual <= tol * primal, beta
         shuffler.shuffle(order)
         for i in order:
-            bound, extra = (costs[i], 0.0) if hinge else (math.inf, 0.5 / costs[i])
-            slope = signs[i] * _dot(rows[i], w) - 1 + extra * alpha[i]
+            bound, extra = (costs[i], 0.0) if plain else (math.inf, 0.5 / costs[i])
             curvature = squares[i] + extra
+            # Without the own part of the variable, the slope at zero; the interval is flat.
+            slope = _dot(rows[i], w) - squares[i] * beta[i]
+            low, high = goals[i]
+            pull = low - slope if slope < low else min(high - slope, 0.0)
             # A row of zeros has a linear dual: it goes to its bound.
-            step = -slope / curvature if curvature > 0 else math.inf
-            new = min(max(alpha[i] + step, 0.0), bound)
-            change = (new - alpha[i]) * signs[i]
-            w = [a + change * v for a, v in zip(w, rows[i], strict=True)]
-            alpha[i] = new
+            new = pull / curvature if curvature > 0 else math.copysign(bound, pull) * bool(pull)
+            new = min(max(new, -bound), bound)
+            w = [a + (new - beta[i]) * v for a, v in zip(w, rows[i], strict=True)]
+            beta[i] = new
         passes += 1
 
 
@@ -173,7 +225,7 @@ def _l1(rows: list[Vector], signs: Vector, costs: Vector, tol: float, max_iter: 
         scale = 1 / max(1.0, largest)
         dual = scale * math.fsum(alpha) - scale * scale * loss
         if primal - dual <= tol * primal or passes == max_iter:
-            return [w], passes, primal, primal - dual <= tol * primal
+            return [w], passes, primal, primal - dual <= tol * primal, []
         for j, column in enumerate(columns):
             if bounds[j] == 0:
                 continue
@@ -212,7 +264,7 @@ def _crammer_singer(
         primal = half + math.fsum(losses)
         dual = math.fsum(costs[i] - beta[i][codes[i]] for i in order) - half
         if primal - dual <= tol * primal or passes == max_iter:
-            return w, passes, primal, primal - dual <= tol * primal
+            return w, passes, primal, primal - dual <= tol * primal, []
         shuffler.shuffle(order)
         for i in order:
             errors = _errors(rows[i], codes[i], w)

@@ -82,6 +82,7 @@ _PREDICTORS: dict[str, str] = {
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "MiniBatchKMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
+    "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
 }
 

@@ -1,6 +1,8 @@
 """Support vector machines."""
 
 from ironlearn.svm.linear import LinearSVC
+from ironlearn.svm.linear_svr import LinearSVR
+from ironlearn.svm.path import linear_svm_path
 from ironlearn.svm.svc import SVC
 
-__all__ = ["SVC", "LinearSVC"]
+__all__ = ["SVC", "LinearSVC", "LinearSVR", "linear_svm_path"]

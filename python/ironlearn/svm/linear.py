@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
-from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
@@ -28,14 +24,11 @@ from ironlearn._parameters import (
     options,
     real,
 )
-from ironlearn._random import seed_from
 from ironlearn.base import Classifier, check_weights, encode_classes
-
-#: What the native code takes: a dense array, or (data, indices, indptr, n_features).
-_Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
+from ironlearn.svm._linear import LinearBase, _rows
 
 
-class LinearSVC(SparseCoefMixin, Classifier):
+class LinearSVC(SparseCoefMixin, LinearBase, Classifier):
     r"""Linear support vector classification with LIBLINEAR's objectives.
 
     For each class against the rest, minimises :math:`\frac12 \|w\|^2 + C \sum_i s_i
@@ -83,6 +76,10 @@ class LinearSVC(SparseCoefMixin, Classifier):
     scale : bool, default=False
         Standardise the features for the fit and fold the scaling into `coef_` and
         `intercept_`. Sparse data, and data fitted without an intercept, is not centred.
+    warm_start : bool, default=False
+        Begin the next fit where the last one ended: at its weights and, where it had the same
+        number of rows, at its dual variables. The optimum stays the same and is reached sooner,
+        for another `C` say; `linear_svm_path` does so for several.
 
     Attributes
     ----------
@@ -162,10 +159,6 @@ class LinearSVC(SparseCoefMixin, Classifier):
     (3, 4)
     """
 
-    coef_: Any
-    intercept_: NDArray[np.float64]
-    n_iter_: int
-
     _parameters = {
         "penalty": (options("l1", "l2"),),
         "loss": (options("hinge", "squared_hinge"),),
@@ -181,6 +174,7 @@ class LinearSVC(SparseCoefMixin, Classifier):
         "max_iter": (integer(0),),
         "n_jobs": N_JOBS,
         "scale": (BOOLEAN,),
+        "warm_start": (BOOLEAN,),
     }
 
     def __init__(
@@ -200,6 +194,7 @@ class LinearSVC(SparseCoefMixin, Classifier):
         max_iter: int = 1000,
         n_jobs: int | None = None,
         scale: bool = False,
+        warm_start: bool = False,
     ) -> None:
         self.penalty = penalty
         self.loss = loss
@@ -215,17 +210,7 @@ class LinearSVC(SparseCoefMixin, Classifier):
         self.max_iter = max_iter
         self.n_jobs = n_jobs
         self.scale = scale
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def _fit_input(self, X: Any, *, reset: bool = True) -> Any:
-        X = validate_data(
-            self, X, reset=reset, accept_sparse="csr", dtype=list(self._dtypes), order="C"
-        )
-        return _canonical(X) if sparse.issparse(X) else X
+        self.warm_start = warm_start
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to rows X with labels y.
@@ -266,44 +251,21 @@ class LinearSVC(SparseCoefMixin, Classifier):
             ).astype(np.float64)
         C = float(self.C)
         cost = np.full(X.shape[0], C) if weights is None else C * weights
-        bias = float(self.intercept_scaling) if self.fit_intercept else None
-        mean = deviation = None
-        if self.scale:
-            X, mean, deviation = _standardised(X, weights, centre=self.fit_intercept)
-        raw, n_iter, objectives, converged = _core.linear_svm_fit(
-            _rows(X),
-            codes,
-            cost,
-            class_weight,
+        one = len(labels) == 2
+        joint = objective == "crammer_singer"
+        coef, intercept = self._solve(
+            _core.linear_svm_fit,
+            X,
+            (codes, cost, class_weight),
+            weights,
+            family=objective.removesuffix("_dual"),
+            vectors=1 if one and not joint else len(labels),
             objective=objective,
-            bias=bias,
-            tol=float(self.tol),
-            max_iter=int(self.max_iter),
-            seed=seed_from(self.random_state),
-            n_threads=self._n_threads(),
         )
-        if self.verbose:
-            for k, (steps, value) in enumerate(zip(n_iter, objectives, strict=True)):
-                print(f"[LinearSVC] problem {k}: {steps} iterations, objective {value:.9g}")
-        if not converged:
-            warnings.warn(
-                f"LinearSVC stopped at max_iter={self.max_iter} before the objective was within "
-                f"tol={self.tol} of the optimum; increase max_iter or standardise X "
-                "(scale=True).",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        if objective == "crammer_singer" and len(labels) == 2:
-            raw = raw[1:] - raw[:1]
-        coef = np.ascontiguousarray(raw[:, : X.shape[1]])
-        intercept = np.zeros(len(raw)) if bias is None else bias * raw[:, -1]
-        if deviation is not None:
-            coef /= deviation
-            if mean is not None:
-                intercept = intercept - coef @ mean
+        if joint and one:
+            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self._set_model(_core.LinearModel.from_arrays(coef, intercept))
         self.classes_ = labels
-        self.n_iter_ = int(n_iter.max())
         return self
 
     def _objective(self, shape: tuple[int, int]) -> str:
@@ -333,10 +295,6 @@ class LinearSVC(SparseCoefMixin, Classifier):
         dual = shape[0] < shape[1] if self.dual == "auto" else bool(self.dual)
         return "squared_hinge_dual" if dual else "squared_hinge"
 
-    def _set_model(self, model: _core.LinearModel) -> None:
-        self._model = model
-        self.coef_, self.intercept_ = model.arrays()
-
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the signed score of each row.
 
@@ -350,8 +308,7 @@ class LinearSVC(SparseCoefMixin, Classifier):
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes, above zero for the second one.
         """
-        rows = _rows(self._predict_input(X))
-        scores = self._model.decision_function(rows, n_threads=self._n_threads())
+        scores = self._scores(X)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -360,37 +317,14 @@ class LinearSVC(SparseCoefMixin, Classifier):
         return self.classes_[self._model.predict_codes(rows, n_threads=self._n_threads())]
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
-        coef, intercept = self._model.arrays()
-        tensors = {"coef": coef, "intercept": intercept}
-        attributes: dict[str, Any] = {"n_iter_": self.n_iter_}
+        attributes, tensors = super()._model_state()
         self._pack_classes(attributes, tensors)
         return attributes, tensors
 
     def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
-        model = _core.LinearModel.from_arrays(tensors["coef"], tensors["intercept"])
-        coef = model.arrays()[0]
-        if coef.shape[1] != self.n_features_in_:
-            raise ValueError("coef and n_features_in_ do not fit together")
-        self._unpack_classes(attributes, tensors, 2 if len(coef) == 1 else len(coef))
-        self.n_iter_ = int(attributes["n_iter_"])
-        self._set_model(model)
-
-
-def _canonical(X: Any) -> Any:
-    """Return the CSR matrix X without duplicate entries, its structure checked first."""
-    X.check_format(full_check=True)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
-
-
-def _rows(X: Any) -> _Rows:
-    if isinstance(X, np.ndarray):
-        return X
-    parts = (np.ascontiguousarray(part) for part in (X.data, X.indices, X.indptr))
-    data, indices, indptr = parts
-    return data, indices, indptr, int(X.shape[1])
+        super()._restore_model(attributes, tensors)
+        rows = len(self.intercept_)
+        self._unpack_classes(attributes, tensors, 2 if rows == 1 else rows)
 
 
 def _check_classes(
@@ -406,32 +340,3 @@ def _check_classes(
             "LinearSVC needs samples of at least 2 classes with a positive sample_weight; all "
             "rows with one belong to the same class."
         )
-
-
-def _standardised(
-    X: Any, weights: NDArray[np.float64] | None, *, centre: bool
-) -> tuple[Any, NDArray[np.float64] | None, NDArray[np.float64]]:
-    """Return X with unit variances (and zero means, if dense and `centre`), and its scales."""
-    share = np.full(X.shape[0], 1.0 / X.shape[0]) if weights is None else weights / weights.sum()
-    if sparse.issparse(X):
-        mean = X.T @ share
-        square = X.multiply(X).T @ share
-        deviation = _deviation(square - mean**2, square)
-        X = X.copy()
-        X.data /= deviation[X.indices].astype(X.dtype)
-        return X, None, deviation
-    mean = share @ X
-    # A copy is needed anyway; centring it first keeps the variances free of cancellation.
-    centred = X - mean.astype(X.dtype)
-    variance = np.einsum("i,ij,ij->j", share, centred, centred)
-    deviation = _deviation(variance, variance + mean**2)
-    if not centre:
-        centred += mean.astype(X.dtype)
-    centred /= deviation.astype(X.dtype)
-    return centred, mean if centre else None, deviation
-
-
-def _deviation(variance: NDArray[np.float64], square: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return standard deviations, one for features that are constant up to rounding."""
-    constant = variance <= 1e-14 * square
-    return np.sqrt(np.where(constant, 1.0, np.maximum(variance, 0.0)))

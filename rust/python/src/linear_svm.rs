@@ -1,4 +1,4 @@
-//! Bindings of linear support vector classification.
+//! Bindings of linear support vector classification and regression.
 
 use crate::arrays::{FloatMatrix, expect_len, frozen, matrix, slice};
 use crate::errors::to_py;
@@ -6,7 +6,7 @@ use crate::gate;
 use ironlearn_core::error::{Error, Result};
 use ironlearn_core::parallel::Control;
 use ironlearn_core::svm::linear::{self, Csr, Dense, Design, LinearModel as Core};
-use ironlearn_core::svm::linear::{Fit, Objective, Settings};
+use ironlearn_core::svm::linear::{Deviation, Fit, Objective, Settings, Start};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -103,6 +103,7 @@ struct FitWork<'a> {
     class_weight: &'a [f64],
     objective: Objective,
     settings: Settings,
+    start: Start<'a>,
 }
 
 impl Work for FitWork<'_> {
@@ -116,8 +117,70 @@ impl Work for FitWork<'_> {
             self.class_weight,
             self.objective,
             &self.settings,
+            self.start,
         )
     }
+}
+
+struct TargetsWork<'a> {
+    y: &'a [f64],
+    cost: &'a [f64],
+    epsilon: f64,
+    deviation: Deviation,
+    settings: Settings,
+    start: Start<'a>,
+}
+
+impl Work for TargetsWork<'_> {
+    type Answer = Fit;
+    fn run<D: Design>(self, control: &Control, x: &D) -> Result<Fit> {
+        linear::fit_targets(
+            control,
+            x,
+            self.y,
+            self.cost,
+            self.epsilon,
+            self.deviation,
+            &self.settings,
+            self.start,
+        )
+    }
+}
+
+/// Weights and dual variables where an earlier fit ended.
+type Origin<'py> = (PyReadonlyArray2<'py, f64>, PyReadonlyArray1<'py, f64>);
+
+fn start<'a>(origin: Option<&'a Origin>) -> PyResult<Start<'a>> {
+    Ok(match origin {
+        Some((weights, duals)) => Start {
+            weights: slice("start", weights)?,
+            duals: slice("start", duals)?,
+        },
+        None => Start::default(),
+    })
+}
+
+fn check_bias(bias: Option<f64>) -> PyResult<()> {
+    match bias {
+        Some(bias) if !(bias.is_finite() && bias > 0.0) => Err(to_py(Error::InvalidParameter {
+            name: "intercept_scaling",
+            given: bias.to_string(),
+            expected: "a finite number above 0".into(),
+        })),
+        _ => Ok(()),
+    }
+}
+
+fn answer<'py>(py: Python<'py>, fit: Fit, width: usize) -> PyResult<FitAnswer<'py>> {
+    let rows = fit.weights.len() / width.max(1);
+    let iterations: Vec<i64> = fit.iterations.iter().map(|&n| n as i64).collect();
+    Ok((
+        matrix(py, fit.weights, rows, width)?,
+        iterations.into_pyarray(py),
+        fit.objectives.into_pyarray(py),
+        fit.converged,
+        fit.duals.into_pyarray(py),
+    ))
 }
 
 fn objective(name: &str) -> PyResult<Objective> {
@@ -144,13 +207,15 @@ type FitAnswer<'py> = (
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<f64>>,
     bool,
+    Bound<'py, PyArray1<f64>>,
 );
 
 /// Weights (the last one of each row is the constant feature's if `bias` is given), steps and
-/// objective of each problem, and whether all converged.
+/// objective of each problem, whether all converged, and dual variables or none. A start holds
+/// weights and dual variables, either may be empty.
 #[pyfunction]
 #[pyo3(signature = (x, y, sample_cost, class_weight, *, objective, bias, tol, max_iter, seed,
-                    n_threads))]
+                    n_threads, start=None))]
 pub fn linear_svm_fit<'py>(
     py: Python<'py>,
     x: Rows<'py>,
@@ -163,16 +228,9 @@ pub fn linear_svm_fit<'py>(
     max_iter: usize,
     seed: u64,
     n_threads: usize,
+    start: Option<Origin<'py>>,
 ) -> PyResult<FitAnswer<'py>> {
-    if let Some(bias) = bias
-        && !(bias.is_finite() && bias > 0.0)
-    {
-        return Err(to_py(Error::InvalidParameter {
-            name: "intercept_scaling",
-            given: bias.to_string(),
-            expected: "a finite number above 0".into(),
-        }));
-    }
+    check_bias(bias)?;
     let work = FitWork {
         codes: slice("y", &y)?,
         cost: slice("sample_cost", &sample_cost)?,
@@ -183,6 +241,7 @@ pub fn linear_svm_fit<'py>(
             max_iter,
             seed,
         },
+        start: self::start(start.as_ref())?,
     };
     let width = x.width() + usize::from(bias.is_some());
     let classes = work.class_weight.len();
@@ -193,14 +252,58 @@ pub fn linear_svm_fit<'py>(
         |stored| stored.saturating_mul(20 * classes),
         work,
     )?;
-    let rows = fit.weights.len() / width.max(1);
-    let iterations: Vec<i64> = fit.iterations.iter().map(|&n| n as i64).collect();
-    Ok((
-        matrix(py, fit.weights, rows, width)?,
-        iterations.into_pyarray(py),
-        fit.objectives.into_pyarray(py),
-        fit.converged,
-    ))
+    answer(py, fit, width)
+}
+
+/// As [`linear_svm_fit`], of one weight vector for targets.
+#[pyfunction]
+#[pyo3(signature = (x, y, sample_cost, *, objective, epsilon, bias, tol, max_iter, seed,
+                    n_threads, start=None))]
+pub fn linear_svr_fit<'py>(
+    py: Python<'py>,
+    x: Rows<'py>,
+    y: PyReadonlyArray1<'py, f64>,
+    sample_cost: PyReadonlyArray1<'py, f64>,
+    objective: &str,
+    epsilon: f64,
+    bias: Option<f64>,
+    tol: f64,
+    max_iter: usize,
+    seed: u64,
+    n_threads: usize,
+    start: Option<Origin<'py>>,
+) -> PyResult<FitAnswer<'py>> {
+    check_bias(bias)?;
+    let deviation = match objective {
+        "epsilon_insensitive" => Deviation::Plain,
+        "squared_epsilon_insensitive" => Deviation::Squared { dual: false },
+        "squared_epsilon_insensitive_dual" => Deviation::Squared { dual: true },
+        _ => {
+            return Err(to_py(Error::InvalidParameter {
+                name: "objective",
+                given: format!("{objective:?}"),
+                expected: "'epsilon_insensitive', 'squared_epsilon_insensitive' or \
+                           'squared_epsilon_insensitive_dual'"
+                    .into(),
+            }));
+        }
+    };
+    let work = TargetsWork {
+        y: slice("y", &y)?,
+        cost: slice("sample_cost", &sample_cost)?,
+        epsilon,
+        deviation,
+        settings: Settings {
+            tol,
+            max_iter,
+            seed,
+        },
+        start: self::start(start.as_ref())?,
+    };
+    let width = x.width() + usize::from(bias.is_some());
+    let cost = |stored: usize| stored.saturating_mul(20);
+    let fit = x.run(py, n_threads, bias, cost, work)?;
+    answer(py, fit, width)
 }
 
 struct Decision<'a>(&'a Core);
@@ -221,7 +324,7 @@ impl Work for Predict<'_> {
     }
 }
 
-/// A fitted linear classifier.
+/// A fitted linear classifier or regressor.
 #[pyclass(frozen, module = "ironlearn._core")]
 pub struct LinearModel {
     core: Core,
@@ -261,7 +364,7 @@ impl LinearModel {
         Ok((rebuild, slf.get().arrays(slf.py())?))
     }
 
-    /// Scores of each row: one column for two classes, else one a class.
+    /// Scores of each row: one column for two classes or for targets, else one a class.
     #[pyo3(signature = (x, *, n_threads))]
     fn decision_function<'py>(
         &self,

@@ -14,12 +14,13 @@ use crate::error::Result;
 use ironlearn_kernels::linear::Element;
 use ironlearn_kernels::tier::Tier;
 
-/// Inverse width of the smoothed part of the loss at the start, in units of the margin.
+/// Inverse width of the smoothed part of the loss at the start, in units of what rows miss.
 pub(super) const SHARPNESS: f64 = 4.0;
 /// By how much the smoothed part shrinks at each update of the dual variables.
 const GROWTH: f64 = 4.0;
-/// Beyond this the Hessian is too ill-conditioned to gain anything.
-const SHARPEST: f64 = 1e10;
+/// From this times as sharp as at the start on, the Hessian is too ill-conditioned to gain
+/// anything.
+const SHARPEST: f64 = 2.5e9;
 
 /// What one look at all rows tells about the current weights.
 pub(super) struct View {
@@ -36,6 +37,8 @@ pub(super) struct View {
 /// A smoothed problem at some weights.
 pub(super) trait Smoothed {
     fn weights(&self) -> &[f64];
+    /// The sharpness in force.
+    fn sharpness(&self) -> f64;
     fn view(&self) -> Result<View>;
     /// An approximate Newton direction, always one of descent.
     fn direction(&self, gradient: &[f64], first_norm: f64) -> Result<Vec<f64>>;
@@ -46,18 +49,21 @@ pub(super) trait Smoothed {
     fn advance(&mut self, t: f64, direction: &[f64], products: &[f64]);
     /// Moves the envelopes to the current dual variables and sharpens them.
     fn recentre(&mut self, sharpness: f64);
+    /// The dual variables at the weights, as the coordinate descent of the loss has them.
+    fn into_duals(self) -> Vec<f64>;
 }
 
 /// Solves `problem`, of which `spent` of the allowed iterations are used up.
 pub(super) fn solve<P: Smoothed>(
     tier: Tier,
-    problem: &mut P,
+    mut problem: P,
     settings: &Settings,
     spent: usize,
 ) -> Result<Solution> {
     let mut best = problem.weights().to_vec();
     let (mut objective, mut dual) = (f64::INFINITY, f64::NEG_INFINITY);
-    let mut sharpness = SHARPNESS;
+    let mut sharpness = problem.sharpness();
+    let sharpest = SHARPEST * sharpness;
     let mut first_norm = None;
     let mut steps = spent;
     let converged = loop {
@@ -81,12 +87,12 @@ pub(super) fn solve<P: Smoothed>(
         if 0.5 * square > 0.1 * view.left {
             let norm = *first_norm.get_or_insert(square.sqrt());
             let direction = problem.direction(&view.gradient, norm)?;
-            moved = step(tier, problem, &view, &direction)?;
+            moved = step(tier, &mut problem, &view, &direction)?;
             steps += 1;
         }
         if !moved {
             // Solved well enough for the next update of the dual variables.
-            if sharpness >= SHARPEST {
+            if sharpness >= sharpest {
                 break objective - dual <= settings.tol * objective;
             }
             sharpness *= GROWTH;
@@ -96,6 +102,7 @@ pub(super) fn solve<P: Smoothed>(
     };
     Ok(Solution {
         w: best,
+        duals: problem.into_duals(),
         iterations: steps,
         converged,
         objective,

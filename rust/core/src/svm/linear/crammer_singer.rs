@@ -9,6 +9,7 @@ use super::design::Design;
 use super::dual::next_check;
 use super::newton::overflow;
 use super::smoothed_joint::SmoothedJoint;
+use super::start::Begin;
 use super::{Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
@@ -23,6 +24,7 @@ pub(super) fn solve<D: Design>(
     cost: &[f64],
     classes: usize,
     settings: &Settings,
+    from: Begin,
 ) -> Result<Solution> {
     let width = x.width();
     let squares: Vec<f64> = (0..x.rows()).map(|i| x.square(i)).collect();
@@ -35,8 +37,7 @@ pub(super) fn solve<D: Design>(
         .map(|i| i as u32)
         .collect();
     let mut stream = Stream::new(settings.seed, 0);
-    let mut w = vec![0.0; width * classes];
-    let mut alpha = vec![0.0; x.rows() * classes];
+    let (mut alpha, mut w) = begin(control, x, codes, cost, classes, from)?;
     let (mut best, mut best_objective) = (w.clone(), f64::INFINITY);
     let mut gradient = vec![0.0; classes];
     let mut new = vec![0.0; classes];
@@ -115,8 +116,8 @@ pub(super) fn solve<D: Design>(
             }
         }
         if pass >= patience && !converged && pass < settings.max_iter {
-            let mut problem = SmoothedJoint::new(control, x, codes, cost, classes, alpha, w)?;
-            return augmented::solve(x.tier(), &mut problem, settings, pass);
+            let problem = SmoothedJoint::new(control, x, codes, cost, classes, alpha, w)?;
+            return augmented::solve(x.tier(), problem, settings, pass);
         }
         if settled && !whole {
             active = order.len();
@@ -130,10 +131,73 @@ pub(super) fn solve<D: Design>(
     }
     Ok(Solution {
         w: best,
+        duals: alpha,
         iterations: pass,
         converged,
         objective: best_objective,
     })
+}
+
+/// Dual variables that are allowed, and the weights that belong to them, from the end of an
+/// earlier fit; weights alone are no start here.
+fn begin<D: Design>(
+    control: &Control,
+    x: &D,
+    codes: &[u32],
+    cost: &[f64],
+    classes: usize,
+    from: Begin,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    let width = x.width();
+    let mut alpha = from.duals.to_vec();
+    alpha.resize(x.rows() * classes, 0.0);
+    let mut w = vec![0.0; width * classes];
+    let (mut gain, mut most) = (0.0, f64::INFINITY);
+    for (i, row) in alpha.chunks_exact_mut(classes).enumerate() {
+        if i % 256 == 0 {
+            control.check()?;
+        }
+        // One number for the row's own class, as much of others taken off.
+        let own = codes[i] as usize;
+        let mut taken = 0.0;
+        for (_, a) in row.iter_mut().enumerate().filter(|(m, _)| *m != own) {
+            *a = a.min(0.0);
+            taken -= *a;
+        }
+        let factor = if taken > cost[i] {
+            cost[i] / taken
+        } else {
+            1.0
+        };
+        for a in row.iter_mut() {
+            *a *= factor;
+        }
+        row[own] = -(0..classes)
+            .filter(|&m| m != own)
+            .map(|m| row[m])
+            .sum::<f64>();
+        if row[own] > 0.0 {
+            gain += row[own];
+            most = most.min(cost[i] / row[own]);
+            for (m, &a) in row.iter().enumerate().filter(|(_, a)| **a != 0.0) {
+                x.axpy(i, a, &mut w[m * width..(m + 1) * width]);
+            }
+        }
+    }
+    let square = f64::dot(x.tier(), &w, &w);
+    if !square.is_finite() {
+        return Err(overflow());
+    }
+    // The best multiple, as in `start::begin`.
+    let t = if square > 0.0 {
+        (gain / square).clamp(0.0, most.max(1.0))
+    } else {
+        1.0
+    };
+    for value in alpha.iter_mut().chain(&mut w) {
+        *value *= t;
+    }
+    Ok((alpha, w))
 }
 
 /// Passes after which the problem is left to [`augmented`]: about what ten of its steps cost.

@@ -1,14 +1,17 @@
-//! Dual coordinate descent with shrinking, for both hinge losses with L2 penalty.
+//! Dual coordinate descent with shrinking, for all losses with L2 penalty.
 //!
 //! Hsieh, Chang, Lin, Keerthi and Sundararajan, "A dual coordinate descent method for
-//! large-scale linear SVM", ICML 2008. The descent stops on a small duality gap, which bounds
-//! the distance from the optimum; the published rule alone does not.
+//! large-scale linear SVM", ICML 2008; for regression Ho and Lin, "Large-scale linear support
+//! vector regression", JMLR 2012. The descent stops on a small duality gap, which bounds the
+//! distance from the optimum; the published rules alone do not.
 
 use super::augmented;
 use super::design::Design;
+use super::goal::{Goal, Goals};
 use super::newton::overflow;
 use super::smoothed_hinge::SmoothedHinge;
-use super::{Labels, Settings, Solution};
+use super::start::{Begin, begin};
+use super::{Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
@@ -17,41 +20,45 @@ use ironlearn_kernels::linear::Element;
 /// Passes after which a loss that is not smooth is left to [`augmented`].
 const PATIENCE: usize = 30;
 
-struct Problem<'a, D> {
-    control: &'a Control<'a>,
-    x: &'a D,
-    labels: &'a Labels<'a>,
-    hinge: bool,
-    rows: Vec<u32>,
+/// One problem: the distances from the goals, or their squares.
+pub(super) struct Problem<'a, D> {
+    pub control: &'a Control<'a>,
+    pub x: &'a D,
+    pub goals: &'a Goals<'a>,
+    /// Distances as they are, not squared.
+    pub plain: bool,
 }
 
 impl<D: Design> Problem<'_, D> {
-    /// Upper bound of a dual variable and what its loss adds to the diagonal.
-    fn bounds(&self, c: f64) -> (f64, f64) {
-        if self.hinge {
-            (c, 0.0)
+    /// Largest size of a dual variable and what its loss adds to the diagonal.
+    #[inline(always)]
+    pub(super) fn bounds(&self, cost: f64) -> (f64, f64) {
+        if self.plain {
+            (cost, 0.0)
         } else {
-            (f64::INFINITY, 0.5 / c)
+            (f64::INFINITY, 0.5 / cost)
         }
     }
 
     /// Primal and dual objective.
-    fn objectives(&self, w: &[f64], alpha: &[f64]) -> Result<(f64, f64)> {
+    fn objectives(&self, w: &[f64], beta: &[f64]) -> Result<(f64, f64)> {
         let half = 0.5 * f64::dot(self.x.tier(), w, w);
         let (mut loss, mut gain) = (0.0, 0.0);
-        for (at, &i) in self.rows.iter().enumerate() {
-            if at % 1024 == 0 {
+        for (i, &b) in beta.iter().enumerate() {
+            if i % 1024 == 0 {
                 self.control.check()?;
             }
-            let (y, c) = self.labels.at(i as usize);
-            let slack = (1.0 - y * self.x.dot(i as usize, w)).max(0.0);
-            let a = alpha[i as usize];
-            if self.hinge {
-                loss += c * slack;
-                gain += a;
+            let goal = self.goals.at(i);
+            if goal.cost <= 0.0 {
+                continue;
+            }
+            let miss = goal.miss(self.x.dot(i, w)).abs();
+            gain += goal.gain(b);
+            if self.plain {
+                loss += goal.cost * miss;
             } else {
-                loss += c * slack * slack;
-                gain += a - a * a / (4.0 * c);
+                loss += goal.cost * miss * miss;
+                gain -= b * b / (4.0 * goal.cost);
             }
         }
         Ok((half + loss, gain - half))
@@ -63,38 +70,79 @@ pub(super) fn next_check(pass: usize) -> usize {
     pass + (pass / 5).max(10)
 }
 
-/// Solves one class; `task` selects its random stream.
+/// How far the objective falls with a dual variable: its slopes to the right and to the left.
+#[derive(Clone, Copy)]
+struct Slopes {
+    right: f64,
+    left: f64,
+}
+
+impl Slopes {
+    #[inline(always)]
+    fn new(goal: &Goal, slope: f64) -> Self {
+        Slopes {
+            right: slope - goal.low,
+            left: slope - goal.high,
+        }
+    }
+
+    /// The slope away from zero, at `b`.
+    #[inline(always)]
+    fn outward(&self, b: f64) -> f64 {
+        if b > 0.0 {
+            self.right
+        } else if b < 0.0 {
+            -self.left
+        } else {
+            self.right.min(-self.left)
+        }
+    }
+
+    /// Where the objective is lowest along the variable, of `curvature`.
+    #[inline(always)]
+    fn lowest(&self, b: f64, curvature: f64) -> f64 {
+        if self.right < curvature * b {
+            b - self.right / curvature
+        } else if self.left > curvature * b {
+            b - self.left / curvature
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Solves one problem; `task` selects its random stream.
 pub(super) fn solve<D: Design>(
     control: &Control,
     x: &D,
-    labels: &Labels,
+    goals: &Goals,
     settings: &Settings,
-    hinge: bool,
+    plain: bool,
     task: u64,
+    from: Begin,
 ) -> Result<Solution> {
-    let rows: Vec<u32> = (0..x.rows())
-        .filter(|&i| labels.at(i).1 > 0.0)
-        .map(|i| i as u32)
-        .collect();
     let problem = Problem {
         control,
         x,
-        labels,
-        hinge,
-        rows,
+        goals,
+        plain,
     };
-    let mut order = problem.rows.clone();
+    let mut order: Vec<u32> = (0..x.rows())
+        .filter(|&i| goals.cost(i) > 0.0)
+        .map(|i| i as u32)
+        .collect();
     let squares: Vec<f64> = (0..x.rows()).map(|i| x.square(i)).collect();
     if squares.iter().any(|s| !s.is_finite()) {
         return Err(overflow());
     }
     let mut stream = Stream::new(settings.seed, task);
-    let mut alpha = vec![0.0; x.rows()];
-    let mut w = vec![0.0; x.width()];
+    let (mut beta, mut w) = begin(&problem, from)?;
     let mut best = w.clone();
     let mut best_objective = f64::INFINITY;
-    let mut tolerance = settings.tol;
-    let (mut upper, mut lower) = (f64::INFINITY, f64::NEG_INFINITY);
+    let unit = goals.unit();
+    let mut tolerance = settings.tol * unit;
+    // The steepest slopes of the last pass that moved a variable towards zero and away from it.
+    let (mut inward, mut outward) = (f64::INFINITY, f64::NEG_INFINITY);
     let mut active = order.len();
     let mut check_at = next_check(0);
     let mut pass = 0;
@@ -110,40 +158,42 @@ pub(super) fn solve<D: Design>(
                 control.check()?;
             }
             let i = order[at] as usize;
-            let (y, c) = labels.at(i);
-            let (bound, diagonal) = problem.bounds(c);
-            let a = alpha[i];
-            let g = y * x.dot(i, &w) - 1.0 + diagonal * a;
-            let projected = if a == 0.0 {
-                if g > upper {
+            let goal = goals.at(i);
+            let (bound, diagonal) = problem.bounds(goal.cost);
+            let b = beta[i];
+            let slopes = Slopes::new(&goal, x.dot(i, &w) + diagonal * b);
+            let slope = slopes.outward(b);
+            let projected = if b == 0.0 {
+                if slope > inward {
                     active -= 1;
                     order.swap(at, active);
                     continue;
                 }
-                g.min(0.0)
-            } else if a == bound {
-                if g < lower {
+                slope.min(0.0)
+            } else if b.abs() == bound {
+                if slope < outward {
                     active -= 1;
                     order.swap(at, active);
                     continue;
                 }
-                g.max(0.0)
+                slope.max(0.0)
             } else {
-                g
+                slope
             };
             most = most.max(projected);
             least = least.min(projected);
-            if projected.abs() > 1e-12 {
-                let new = (a - g / (squares[i] + diagonal)).clamp(0.0, bound);
-                alpha[i] = new;
-                x.axpy(i, (new - a) * y, &mut w);
+            if projected.abs() > 1e-12 * unit {
+                let new = slopes.lowest(b, squares[i] + diagonal);
+                let new = new.clamp(-bound, bound);
+                beta[i] = new;
+                x.axpy(i, new - b, &mut w);
             }
             at += 1;
         }
         pass += 1;
         let settled = most - least <= tolerance;
         if pass >= check_at || pass == settings.max_iter || settled && active == order.len() {
-            let (primal, dual) = problem.objectives(&w, &alpha)?;
+            let (primal, dual) = problem.objectives(&w, &beta)?;
             if !primal.is_finite() {
                 return Err(overflow());
             }
@@ -159,28 +209,29 @@ pub(super) fn solve<D: Design>(
                 tolerance *= 0.1;
             }
         }
-        if hinge && pass >= PATIENCE && !converged && pass < settings.max_iter {
-            let mut problem = SmoothedHinge::new(control, x, labels, alpha, w)?;
-            return augmented::solve(x.tier(), &mut problem, settings, pass);
+        if plain && pass >= PATIENCE && !converged && pass < settings.max_iter {
+            let problem = SmoothedHinge::new(control, x, goals, beta, w)?;
+            return augmented::solve(x.tier(), problem, settings, pass);
         }
         if settled && active < order.len() {
             // Settled on the shrunken problem: look at all variables again.
             active = order.len();
-            (upper, lower) = (f64::INFINITY, f64::NEG_INFINITY);
+            (inward, outward) = (f64::INFINITY, f64::NEG_INFINITY);
             continue;
         }
-        upper = if most > 0.0 { most } else { f64::INFINITY };
-        lower = if least < 0.0 {
+        inward = if most > 0.0 { most } else { f64::INFINITY };
+        outward = if least < 0.0 {
             least
         } else {
             f64::NEG_INFINITY
         };
     }
     if pass == 0 {
-        best_objective = problem.objectives(&best, &alpha)?.0;
+        best_objective = problem.objectives(&best, &beta)?.0;
     }
     Ok(Solution {
         w: best,
+        duals: beta,
         iterations: pass,
         converged,
         objective: best_objective,

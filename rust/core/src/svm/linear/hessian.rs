@@ -3,9 +3,10 @@
 //! The Hessian `I + 2 sum of c x x'` over the rows inside the margin changes only by the rows
 //! that enter or leave it, and all classes start from the same sum over all rows.
 
+use super::cholesky;
 use super::design::Design;
+use super::goal::Goals;
 use super::newton::overflow;
-use super::{Labels, cholesky};
 use crate::error::Result;
 use crate::parallel::Control;
 use ironlearn_kernels::tier::Tier;
@@ -29,14 +30,15 @@ impl Exact {
     pub(super) fn shared<D: Design>(
         control: &Control,
         x: &D,
-        labels: &[Labels],
+        goals: &[Goals],
     ) -> Result<Option<Shared>> {
         // A class whose costs differ from the common ones must correct all rows that differ.
-        if labels.iter().filter(|l| l.common()).count() < 2 {
+        let mut common = goals.iter().filter_map(Goals::common);
+        let (Some(cost), Some(_)) = (common.next(), common.next()) else {
             return Ok(None);
-        }
+        };
         let rows: Vec<(u32, f64)> = (0..x.rows())
-            .map(|i| (i as u32, 2.0 * labels[0].sample[i]))
+            .map(|i| (i as u32, 2.0 * cost[i]))
             .filter(|&(_, weight)| weight > 0.0)
             .collect();
         let mut matrix = identity(x.width());
@@ -50,21 +52,18 @@ impl Exact {
         &mut self,
         control: &Control,
         x: &D,
-        labels: &Labels,
+        goals: &Goals,
         z: &[f64],
         gradient: &[f64],
         shared: Option<&Shared>,
     ) -> Result<Vec<f64>> {
         let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
         let rows = x.rows();
-        let wanted = |i: usize| {
-            let (y, c) = labels.at(i);
-            c > 0.0 && y * z[i] < 1.0
-        };
-        let shared = shared.filter(|_| labels.common());
+        let wanted = |i: usize| goals.at(i).pulls(z[i]);
+        let shared = shared.filter(|_| goals.common().is_some());
         let inside: Vec<bool> = (0..rows).map(wanted).collect();
         let count = inside.iter().filter(|&&b| b).count();
-        let all = (0..rows).filter(|&i| labels.at(i).1 > 0.0).count();
+        let all = (0..rows).filter(|&i| goals.cost(i) > 0.0).count();
         if self.inside.is_empty()
             && count == all
             && let Some(shared) = shared
@@ -85,7 +84,7 @@ impl Exact {
             match shared.filter(|_| from_shared < from_nothing) {
                 Some(shared) => {
                     self.matrix = shared.matrix.clone();
-                    self.inside = (0..rows).map(|i| labels.at(i).1 > 0.0).collect();
+                    self.inside = (0..rows).map(|i| goals.cost(i) > 0.0).collect();
                 }
                 None => {
                     self.matrix = identity(x.width());
@@ -96,7 +95,7 @@ impl Exact {
         let corrections: Vec<(u32, f64)> = (0..rows)
             .filter(|&i| inside[i] != self.inside[i])
             .map(|i| {
-                let weight = 2.0 * labels.at(i).1;
+                let weight = 2.0 * goals.cost(i);
                 (i as u32, if inside[i] { weight } else { -weight })
             })
             .collect();

@@ -6,10 +6,13 @@
 //! 2008. Stops on a small duality gap.
 
 use super::columns::Columns;
+use super::design::Design;
 use super::dual::next_check;
+use super::goal::Goals;
 use super::l1_newton;
 use super::newton::overflow;
-use super::{Labels, Settings, Solution};
+use super::start::Begin;
+use super::{Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
@@ -91,22 +94,36 @@ impl<M: Columns> State<'_, M> {
 }
 
 /// Solves one class; `task` selects its random stream.
-pub(super) fn solve<M: Columns>(
+pub(super) fn solve<D: Design, M: Columns>(
     control: &Control,
+    x: &D,
     columns: &M,
-    rows: usize,
-    width: usize,
-    labels: &Labels,
+    goals: &Goals,
     settings: &Settings,
     task: u64,
+    from: Begin,
 ) -> Result<Solution> {
+    let (rows, width) = (x.rows(), x.width());
+    let side = |i: usize| {
+        if goals.at(i).low.is_finite() {
+            1.0
+        } else {
+            -1.0
+        }
+    };
     let mut state = State {
         columns,
-        y: (0..rows).map(|i| labels.at(i).0).collect(),
-        c: (0..rows).map(|i| labels.at(i).1).collect(),
+        y: (0..rows).map(side).collect(),
+        c: (0..rows).map(|i| goals.cost(i)).collect(),
         slack: vec![1.0; rows],
         w: vec![0.0; width],
     };
+    if !from.weights.is_empty() {
+        state.w.copy_from_slice(from.weights);
+        for i in 0..rows {
+            state.slack[i] = 1.0 - state.y[i] * x.dot(i, &state.w);
+        }
+    }
     // Bound of the second derivative along each feature, wherever the point.
     let mut curvature = vec![0.0; width];
     for (j, out) in curvature.iter_mut().enumerate() {
@@ -218,6 +235,7 @@ pub(super) fn solve<M: Columns>(
     }
     Ok(Solution {
         w: state.w,
+        duals: Vec::new(),
         iterations: pass,
         converged,
         objective,

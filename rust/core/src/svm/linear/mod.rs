@@ -1,4 +1,4 @@
-//! Linear support vector classification with the objectives of LIBLINEAR.
+//! Linear support vector classification and regression with the objectives of LIBLINEAR.
 //!
 //! The intercept is the weight of one more feature of constant value, and penalised like the
 //! others. Sums are in `f64` whatever the type of the data.
@@ -9,6 +9,7 @@ mod columns;
 mod crammer_singer;
 mod design;
 mod dual;
+mod goal;
 mod gram;
 mod hessian;
 mod l1;
@@ -16,14 +17,19 @@ mod l1_newton;
 mod model;
 mod newton;
 mod newton_cg;
+mod regression;
 mod smoothed_hinge;
 mod smoothed_joint;
+mod start;
 
 pub use design::{Csr, Dense, Design, Index};
 pub use model::LinearModel;
+pub use regression::{Deviation, fit_targets};
+pub use start::Start;
 
 use crate::error::{Error, Result};
 use crate::parallel::{Control, map_chunks};
+use goal::Goals;
 
 /// Which objective is minimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,49 +59,26 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// One class against the rest.
-#[derive(Clone, Copy)]
-pub(crate) struct Labels<'a> {
-    codes: &'a [u32],
-    /// Cost of each row before the class weights.
-    sample: &'a [f64],
-    class: u32,
-    positive: f64,
-    negative: f64,
-}
-
-impl Labels<'_> {
-    /// Label (1 or -1) and cost of row `i`.
-    #[inline(always)]
-    fn at(&self, i: usize) -> (f64, f64) {
-        if self.codes[i] == self.class {
-            (1.0, self.sample[i] * self.positive)
-        } else {
-            (-1.0, self.sample[i] * self.negative)
-        }
-    }
-
-    /// True if the costs are those that all classes share.
-    fn common(&self) -> bool {
-        self.positive == 1.0 && self.negative == 1.0
-    }
-}
-
 /// Weights of one class (or of all, for Crammer and Singer).
 #[derive(Clone, Debug)]
 pub(crate) struct Solution {
     w: Vec<f64>,
+    /// Dual variables of the rows (and classes) where the solver has them, else empty.
+    duals: Vec<f64>,
     iterations: usize,
     converged: bool,
     objective: f64,
 }
 
-/// A fitted linear classifier: what the bindings turn into Python objects.
+/// A fitted linear model: what the bindings turn into Python objects.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
     /// One weight vector a class (one in all for two classes one against the other), each of
     /// the design's width: the last element belongs to the constant feature.
     pub weights: Vec<f64>,
+    /// Dual variables of each problem and row (and class, for Crammer and Singer), or empty
+    /// where the solver has none.
+    pub duals: Vec<f64>,
     /// Steps or passes of each solved problem.
     pub iterations: Vec<usize>,
     /// Objective of each solved problem.
@@ -115,7 +98,7 @@ fn invalid(name: &'static str, given: impl ToString, expected: &str) -> Error {
 /// Fits the weights.
 ///
 /// `codes` are class numbers below `class_weight.len()`; `sample_cost` is C times the sample
-/// weight of each row.
+/// weight of each row. A `start` changes the way to the optimum, not the optimum.
 pub fn fit<D: Design>(
     control: &Control,
     x: &D,
@@ -124,6 +107,7 @@ pub fn fit<D: Design>(
     class_weight: &[f64],
     objective: Objective,
     settings: &Settings,
+    start: Start,
 ) -> Result<Fit> {
     let classes = class_weight.len();
     for (name, len) in [("y", codes.len()), ("sample_weight", sample_cost.len())] {
@@ -168,65 +152,85 @@ pub fn fit<D: Design>(
             limit: (isize::MAX as usize / 64).to_string(),
         });
     }
-    if objective == Objective::CrammerSinger {
+    // Two classes: one problem, the second class positive. Otherwise the weight of a class
+    // applies where it is the positive one, as in LIBLINEAR.
+    let joint = objective == Objective::CrammerSinger;
+    let problems = if joint || classes == 2 { 1 } else { classes };
+    let vectors = if joint { classes } else { problems };
+    start.check(vectors * x.width(), vectors * x.rows())?;
+    if joint {
         let cost: Vec<f64> = codes
             .iter()
             .zip(sample_cost)
             .map(|(&code, c)| c * class_weight[code as usize])
             .collect();
-        let solution = crammer_singer::solve(control, x, codes, &cost, classes, settings)?;
+        let from = start.of(0, 1);
+        let solution = crammer_singer::solve(control, x, codes, &cost, classes, settings, from)?;
         return Ok(collect(vec![solution]));
     }
-    // Two classes: one problem, the second class positive. Otherwise the weight of a class
-    // applies where it is the positive one, as in LIBLINEAR.
-    let labels: Vec<Labels> = if classes == 2 {
-        vec![Labels {
+    let goals: Vec<Goals> = (0..problems)
+        .map(|k| if problems == 1 { 1 } else { k })
+        .map(|class| Goals::Class {
             codes,
             sample: sample_cost,
-            class: 1,
-            positive: class_weight[1],
-            negative: class_weight[0],
-        }]
+            class: class as u32,
+            positive: class_weight[class],
+            negative: if problems == 1 { class_weight[0] } else { 1.0 },
+        })
+        .collect();
+    if objective == Objective::L1SquaredHinge {
+        let columns = x.columns(control)?;
+        let solutions = map_chunks(control, problems, 1, |at| {
+            let k = at.start;
+            l1::solve(
+                control,
+                x,
+                &columns,
+                &goals[k],
+                settings,
+                k as u64,
+                start.of(k, problems),
+            )
+        })?;
+        return Ok(collect(solutions));
+    }
+    let plain = objective == Objective::Hinge;
+    let dual = objective == Objective::SquaredHinge { dual: true };
+    solve_goals(control, x, &goals, plain, dual, settings, start)
+}
+
+/// Minimises `w'w / 2` plus the costs times the distances from the goals (`plain`) or their
+/// squares, for each problem.
+fn solve_goals<D: Design>(
+    control: &Control,
+    x: &D,
+    goals: &[Goals],
+    plain: bool,
+    dual: bool,
+    settings: &Settings,
+    start: Start,
+) -> Result<Fit> {
+    let solutions = if plain || dual && !newton::exact_pays(x) {
+        map_chunks(control, goals.len(), 1, |at| {
+            let k = at.start;
+            let from = start.of(k, goals.len());
+            dual::solve(control, x, &goals[k], settings, plain, k as u64, from)
+        })?
     } else {
-        (0..classes)
-            .map(|k| Labels {
-                codes,
-                sample: sample_cost,
-                class: k as u32,
-                positive: class_weight[k],
-                negative: 1.0,
-            })
-            .collect()
-    };
-    let each = |f: &(dyn Fn(usize) -> Result<Solution> + Sync)| {
-        map_chunks(control, labels.len(), 1, |k| f(k.start))
-    };
-    let solutions = match objective {
-        Objective::SquaredHinge { dual: true } if !newton::exact_pays(x) => {
-            each(&|k| dual::solve(control, x, &labels[k], settings, false, k as u64))?
-        }
-        Objective::SquaredHinge { .. } => newton::solve(control, x, &labels, settings)?,
-        Objective::Hinge => {
-            each(&|k| dual::solve(control, x, &labels[k], settings, true, k as u64))?
-        }
-        _ => {
-            let columns = x.columns(control)?;
-            let (rows, width) = (x.rows(), x.width());
-            each(&|k| {
-                l1::solve(
-                    control, &columns, rows, width, &labels[k], settings, k as u64,
-                )
-            })?
-        }
+        newton::solve(control, x, goals, settings, start)?
     };
     Ok(collect(solutions))
 }
 
-fn collect(solutions: Vec<Solution>) -> Fit {
+fn collect(mut solutions: Vec<Solution>) -> Fit {
     Fit {
         iterations: solutions.iter().map(|s| s.iterations).collect(),
         objectives: solutions.iter().map(|s| s.objective).collect(),
         converged: solutions.iter().all(|s| s.converged),
+        duals: solutions
+            .iter_mut()
+            .flat_map(|s| std::mem::take(&mut s.duals))
+            .collect(),
         weights: solutions.into_iter().flat_map(|s| s.w).collect(),
     }
 }

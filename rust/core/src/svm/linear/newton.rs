@@ -1,6 +1,6 @@
-//! Primal Newton for the squared hinge loss with L2 penalty.
+//! Primal Newton for the squared losses with L2 penalty.
 //!
-//! The objective `w'w/2 + sum of c * max(0, 1 - y w'x)^2` is piecewise quadratic, so Newton's
+//! The objective `w'w/2 + sum of c * (distance of w'x from its goal)^2` is piecewise quadratic, so Newton's
 //! method with an exact line search ends after finitely many steps (Mangasarian, "A finite
 //! Newton method for classification", 2002; Keerthi and DeCoste, "A modified finite Newton
 //! method for fast solution of large scale linear SVMs", JMLR 2005). One-versus-rest classes
@@ -9,9 +9,11 @@
 //! gradients ([`super::newton_cg`]).
 
 use super::design::Design;
+use super::goal::Goals;
 use super::hessian::Exact;
 use super::newton_cg;
-use super::{Labels, Settings, Solution};
+use super::start::Start;
+use super::{Settings, Solution};
 use crate::error::{Error, Result};
 use crate::parallel::{Control, fill_chunks, map_chunks};
 use ironlearn_kernels::linear::Element;
@@ -32,7 +34,7 @@ pub(super) fn exact_pays<D: Design>(x: &D) -> bool {
 }
 
 struct Class<'a> {
-    labels: &'a Labels<'a>,
+    goals: &'a Goals<'a>,
     w: Vec<f64>,
     gradient: Vec<f64>,
     direction: Vec<f64>,
@@ -46,14 +48,15 @@ struct Class<'a> {
     converged: bool,
 }
 
-/// Solves every class of `labels`.
+/// Solves every class of `goals`.
 pub(super) fn solve<D: Design>(
     control: &Control,
     x: &D,
-    labels: &[Labels],
+    goals: &[Goals],
     settings: &Settings,
+    start: Start,
 ) -> Result<Vec<Solution>> {
-    solve_by(control, x, labels, settings, exact_pays(x))
+    solve_by(control, x, goals, settings, start, exact_pays(x))
 }
 
 /// [`solve`] by conjugate gradients whatever the width: tests compare the two.
@@ -61,34 +64,35 @@ pub(super) fn solve<D: Design>(
 pub(super) fn solve_inexact<D: Design>(
     control: &Control,
     x: &D,
-    labels: &[Labels],
+    goals: &[Goals],
     settings: &Settings,
 ) -> Result<Vec<Solution>> {
-    solve_by(control, x, labels, settings, false)
+    solve_by(control, x, goals, settings, Start::default(), false)
 }
 
 fn solve_by<D: Design>(
     control: &Control,
     x: &D,
-    labels: &[Labels],
+    goals: &[Goals],
     settings: &Settings,
+    start: Start,
     exact: bool,
 ) -> Result<Vec<Solution>> {
     let width = x.width();
     let hessian = if exact { width * width * 8 } else { 0 };
     let each = hessian + 16 * x.rows() + 24 * width;
-    let group = (GROUP_BYTES / each.max(1)).clamp(1, labels.len().max(1));
+    let group = (GROUP_BYTES / each.max(1)).clamp(1, goals.len().max(1));
     let shared = if exact {
-        Exact::shared(control, x, labels)?
+        Exact::shared(control, x, goals)?
     } else {
         None
     };
-    let mut solutions = Vec::with_capacity(labels.len());
-    for part in labels.chunks(group) {
+    let mut solutions = Vec::with_capacity(goals.len());
+    for (at, part) in goals.chunks(group).enumerate() {
         let mut classes: Vec<Class> = part
             .iter()
-            .map(|labels| Class {
-                labels,
+            .map(|goals| Class {
+                goals,
                 w: vec![0.0; width],
                 gradient: Vec::new(),
                 direction: Vec::new(),
@@ -101,6 +105,18 @@ fn solve_by<D: Design>(
                 converged: false,
             })
             .collect();
+        if !start.weights.is_empty() {
+            for (k, class) in classes.iter_mut().enumerate() {
+                let from = start.of(at * group + k, goals.len());
+                class.w.copy_from_slice(from.weights);
+            }
+            let w: Vec<f64> = classes.iter().flat_map(|c| c.w.iter().copied()).collect();
+            let count = classes.len();
+            let parts = products(control, x, &w, count)?;
+            for (k, class) in classes.iter_mut().enumerate() {
+                class.z = column(&parts, k, count, x.rows());
+            }
+        }
         for step in 0..=settings.max_iter {
             gradients(control, x, &mut classes)?;
             for class in classes.iter_mut().filter(|class| !class.done) {
@@ -118,12 +134,12 @@ fn solve_by<D: Design>(
                     let (z, gradient) = (&class.z, &class.gradient);
                     class
                         .exact
-                        .direction(control, x, class.labels, z, gradient, shared.as_ref())?
+                        .direction(control, x, class.goals, z, gradient, shared.as_ref())?
                 } else {
                     newton_cg::direction(
                         control,
                         x,
-                        class.labels,
+                        class.goals,
                         &class.z,
                         &class.gradient,
                         class.first_norm,
@@ -135,6 +151,7 @@ fn solve_by<D: Design>(
         }
         solutions.extend(classes.into_iter().map(|class| Solution {
             w: class.w,
+            duals: Vec::new(),
             iterations: class.steps,
             converged: class.converged,
             objective: class.objective,
@@ -172,11 +189,12 @@ fn gradients<D: Design>(control: &Control, x: &D, classes: &mut [Class]) -> Resu
             }
             for (slot, &k) in active.iter().enumerate() {
                 let class = &classes[k];
-                let (y, c) = class.labels.at(i);
-                let slack = 1.0 - y * class.z[i];
-                if slack > 0.0 && c > 0.0 {
-                    losses[slot] += c * slack * slack;
-                    x.axpy(i, -2.0 * c * y * slack, &mut sums[slot * width..][..width]);
+                let goal = class.goals.at(i);
+                let miss = goal.miss(class.z[i]);
+                if miss != 0.0 && goal.cost > 0.0 {
+                    let force = goal.cost * miss;
+                    losses[slot] += force * miss;
+                    x.axpy(i, -2.0 * force, &mut sums[slot * width..][..width]);
                 }
             }
         }
@@ -224,6 +242,31 @@ pub(super) fn overflow() -> Error {
     }
 }
 
+/// Products of the rows with `count` vectors, by chunks of rows.
+fn products<D: Design>(
+    control: &Control,
+    x: &D,
+    vectors: &[f64],
+    count: usize,
+) -> Result<Vec<Vec<f64>>> {
+    map_chunks(control, x.rows(), row_chunk(x), |rows| {
+        let mut out = vec![0.0; rows.len() * count];
+        for (i, out) in rows.zip(out.chunks_exact_mut(count)) {
+            x.dots(i, vectors, out);
+        }
+        Ok(out)
+    })
+}
+
+/// The products with vector `k` of those that [`products`] returned.
+fn column(parts: &[Vec<f64>], k: usize, count: usize, rows: usize) -> Vec<f64> {
+    let mut column = Vec::with_capacity(rows);
+    for part in parts {
+        column.extend(part.iter().skip(k).step_by(count));
+    }
+    column
+}
+
 /// Moves each class along its direction to the lowest point.
 fn advance<D: Design>(control: &Control, x: &D, classes: &mut [Class]) -> Result<()> {
     let active: Vec<usize> = (0..classes.len()).filter(|&k| !classes[k].done).collect();
@@ -232,26 +275,13 @@ fn advance<D: Design>(control: &Control, x: &D, classes: &mut [Class]) -> Result
     for &k in &active {
         directions.extend_from_slice(&classes[k].direction);
     }
-    let parts = map_chunks(control, x.rows(), row_chunk(x), |rows| {
-        let mut out = vec![0.0; rows.len() * active.len()];
-        for (i, out) in rows.zip(out.chunks_exact_mut(active.len())) {
-            x.dots(i, &directions, out);
-        }
-        Ok(out)
-    })?;
-    let products = |slot: usize| -> Vec<f64> {
-        let mut u = Vec::with_capacity(x.rows());
-        for part in &parts {
-            u.extend(part.iter().skip(slot).step_by(active.len()));
-        }
-        u
-    };
+    let parts = products(control, x, &directions, active.len())?;
     fill_chunks(control, classes, 1, 1, |at, class| {
         let Ok(slot) = active.binary_search(&at.start) else {
             return Ok(());
         };
         let class = &mut class[0];
-        let u = products(slot);
+        let u = column(&parts, slot, active.len(), x.rows());
         let slope = f64::dot(x.tier(), &class.gradient, &class.direction);
         // What a step can still gain is below rounding error: as good as optimal.
         if -slope <= 1e-15 * class.objective {
@@ -280,10 +310,10 @@ fn line_search<D: Design>(control: &Control, x: &D, class: &Class, u: &[f64]) ->
         let parts = map_chunks(control, x.rows(), LINE, |rows| {
             let (mut first, mut second) = (0.0, 0.0);
             for i in rows {
-                let (y, c) = class.labels.at(i);
-                let slack = (1.0 - y * (class.z[i] + t * u[i])).max(0.0);
-                let inside = if slack > 0.0 { c * u[i] } else { 0.0 };
-                first -= y * slack * inside;
+                let goal = class.goals.at(i);
+                let miss = goal.miss(class.z[i] + t * u[i]);
+                let inside = if miss != 0.0 { goal.cost * u[i] } else { 0.0 };
+                first -= miss * inside;
                 second += inside * u[i];
             }
             Ok((first, second))

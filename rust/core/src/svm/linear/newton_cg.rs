@@ -4,8 +4,8 @@
 //! 2005; Lin, Weng and Keerthi, "Trust region Newton method for large-scale logistic
 //! regression", JMLR 2008), preconditioned by the Hessian's diagonal.
 
-use super::Labels;
 use super::design::Design;
+use super::goal::Goals;
 use super::newton::{overflow, sum_chunk};
 use crate::error::Result;
 use crate::parallel::{Control, map_chunks};
@@ -18,16 +18,14 @@ const MOST: usize = 250;
 pub(super) fn direction<D: Design>(
     control: &Control,
     x: &D,
-    labels: &Labels,
+    goals: &Goals,
     z: &[f64],
     gradient: &[f64],
     first_norm: f64,
 ) -> Result<Vec<f64>> {
     let inside: Vec<(u32, f64)> = (0..x.rows())
-        .filter_map(|i| {
-            let (y, c) = labels.at(i);
-            (c > 0.0 && y * z[i] < 1.0).then_some((i as u32, 2.0 * c))
-        })
+        .filter(|&i| goals.at(i).pulls(z[i]))
+        .map(|i| (i as u32, 2.0 * goals.cost(i)))
         .collect();
     solve(control, x, &inside, gradient, first_norm)
 }

@@ -1,10 +1,11 @@
-//! The hinge loss smoothed for [`super::augmented`].
+//! The hinge and the epsilon-insensitive loss smoothed for [`super::augmented`].
 
 use super::augmented::{SHARPNESS, Smoothed, View};
 use super::design::Design;
+use super::goal::{Goal, Goals};
 use super::hessian;
 use super::newton::{exact_pays, row_chunk, sum_chunk};
-use super::{Labels, newton_cg};
+use super::newton_cg;
 use crate::error::Result;
 use crate::parallel::{Control, map_chunks};
 use ironlearn_kernels::linear::Element;
@@ -12,12 +13,11 @@ use ironlearn_kernels::linear::Element;
 /// Rows a chunk in loops over vectors of one element a row.
 const LINE: usize = 16_384;
 
-/// One class against the rest.
+/// One problem: a class against the rest, or targets.
 pub(super) struct SmoothedHinge<'a, D> {
     control: &'a Control<'a>,
     x: &'a D,
-    /// Label and cost of each row.
-    labels: Vec<(f64, f64)>,
+    goals: Vec<Goal>,
     /// Centre of each row's envelope: its dual variable.
     centre: Vec<f64>,
     sharpness: f64,
@@ -28,39 +28,73 @@ pub(super) struct SmoothedHinge<'a, D> {
 }
 
 impl<'a, D: Design> SmoothedHinge<'a, D> {
-    /// Starts at weights `w` with dual variables `alpha`.
+    /// Starts at weights `w` with dual variables `beta`.
     pub(super) fn new(
         control: &'a Control<'a>,
         x: &'a D,
-        labels: &Labels,
-        alpha: Vec<f64>,
+        goals: &Goals,
+        beta: Vec<f64>,
         w: Vec<f64>,
     ) -> Result<Self> {
         let mut problem = SmoothedHinge {
             control,
             x,
-            labels: (0..x.rows()).map(|i| labels.at(i)).collect(),
-            centre: alpha,
+            goals: (0..x.rows()).map(|i| goals.at(i)).collect(),
+            centre: beta,
             sharpness: SHARPNESS,
             w,
             z: Vec::new(),
             exact: exact_pays(x),
         };
         problem.z = problem.products(&problem.w)?;
+        if let Goals::Targets { .. } = goals {
+            // Targets have a unit of their own.
+            let mean = |at: &dyn Fn(usize) -> f64| {
+                let pairs = problem.goals.iter().enumerate().map(|(i, g)| (g, at(i)));
+                let sum = |s: (f64, f64), (g, z): (&Goal, f64)| {
+                    (s.0 + g.cost * g.miss(z).abs(), s.1 + g.cost)
+                };
+                let (missed, cost) = pairs.fold((0.0, 0.0), sum);
+                missed / cost
+            };
+            let unit = mean(&|i| problem.z[i]).max(1e-6 * mean(&|_| 0.0));
+            if unit > 0.0 && unit.is_finite() {
+                problem.sharpness = SHARPNESS / unit;
+            }
+        }
         Ok(problem)
     }
 
     /// The dual variable of row `i` where its product with the weights is `z`.
     #[inline(always)]
-    fn alpha(&self, i: usize, z: f64) -> f64 {
-        let (y, c) = self.labels[i];
-        (self.centre[i] + self.sharpness * c * (1.0 - y * z)).clamp(0.0, c)
+    fn beta(&self, i: usize, z: f64) -> f64 {
+        let Goal { low, high, cost } = self.goals[i];
+        let step = self.sharpness * cost;
+        // Infinities of open intervals end in the bounds.
+        let (up, down) = (step * (low - z), step * (high - z));
+        let free = (self.centre[i] + up).max(0.0) + (self.centre[i] + down).min(0.0);
+        if cost > 0.0 {
+            free.clamp(-cost, cost)
+        } else {
+            0.0
+        }
+    }
+
+    /// True if dual variable `b` of row `i` moves with the weights.
+    #[inline(always)]
+    fn between(&self, i: usize, b: f64) -> bool {
+        let Goal { low, high, cost } = self.goals[i];
+        b.abs() < cost && (b != 0.0 || low == high)
     }
 }
 
 impl<D: Design> Smoothed for SmoothedHinge<'_, D> {
     fn weights(&self) -> &[f64] {
         &self.w
+    }
+
+    fn sharpness(&self) -> f64 {
+        self.sharpness
     }
 
     fn view(&self) -> Result<View> {
@@ -72,14 +106,15 @@ impl<D: Design> Smoothed for SmoothedHinge<'_, D> {
                 if i % 1024 == 0 {
                     self.control.check()?;
                 }
-                let (y, c) = self.labels[i];
-                let slack = 1.0 - y * self.z[i];
-                let a = self.alpha(i, self.z[i]);
-                loss += c * slack.max(0.0);
-                gain += a;
-                left += c * slack.max(0.0) - a * slack;
-                if a > 0.0 {
-                    x.axpy(i, a * y, &mut sum);
+                let (goal, z) = (self.goals[i], self.z[i]);
+                let b = self.beta(i, z);
+                let reached = goal.cost * goal.miss(z).abs();
+                let part = goal.gain(b);
+                loss += reached;
+                gain += part;
+                left += reached - (part - b * z);
+                if b != 0.0 {
+                    x.axpy(i, b, &mut sum);
                 }
             }
             Ok((sum, loss, gain, left))
@@ -105,9 +140,8 @@ impl<D: Design> Smoothed for SmoothedHinge<'_, D> {
         // The rows strictly between the bounds make up the Hessian.
         let between: Vec<(u32, f64)> = (0..self.x.rows())
             .filter_map(|i| {
-                let (_, c) = self.labels[i];
-                let a = self.alpha(i, self.z[i]);
-                (a > 0.0 && a < c).then_some((i as u32, self.sharpness * c))
+                let b = self.beta(i, self.z[i]);
+                (self.between(i, b)).then_some((i as u32, self.sharpness * self.goals[i].cost))
             })
             .collect();
         if self.exact {
@@ -128,11 +162,11 @@ impl<D: Design> Smoothed for SmoothedHinge<'_, D> {
         let parts = map_chunks(self.control, products.len(), LINE, |rows| {
             let (mut first, mut second) = (0.0, 0.0);
             for i in rows {
-                let ((y, c), u) = (self.labels[i], products[i]);
-                let a = self.alpha(i, self.z[i] + t * u);
-                first -= a * y * u;
-                if a > 0.0 && a < c {
-                    second += self.sharpness * c * u * u;
+                let u = products[i];
+                let b = self.beta(i, self.z[i] + t * u);
+                first -= b * u;
+                if self.between(i, b) {
+                    second += self.sharpness * self.goals[i].cost * u * u;
                 }
             }
             Ok((first, second))
@@ -149,8 +183,14 @@ impl<D: Design> Smoothed for SmoothedHinge<'_, D> {
 
     fn recentre(&mut self, sharpness: f64) {
         self.centre = (0..self.x.rows())
-            .map(|i| self.alpha(i, self.z[i]))
+            .map(|i| self.beta(i, self.z[i]))
             .collect();
         self.sharpness = sharpness;
+    }
+
+    fn into_duals(self) -> Vec<f64> {
+        (0..self.x.rows())
+            .map(|i| self.beta(i, self.z[i]))
+            .collect()
     }
 }

@@ -244,6 +244,10 @@ impl<D: Design> Smoothed for SmoothedJoint<'_, D> {
         &self.w
     }
 
+    fn sharpness(&self) -> f64 {
+        self.sharpness
+    }
+
     fn view(&self) -> Result<View> {
         let (x, k, width) = (self.x, self.classes, self.x.width());
         let parts = map_chunks(self.control, x.rows(), self.sum_chunk(), |rows| {
@@ -357,6 +361,18 @@ impl<D: Design> Smoothed for SmoothedJoint<'_, D> {
         }
         self.centre = centre;
         self.sharpness = sharpness;
+    }
+
+    fn into_duals(self) -> Vec<f64> {
+        let mut duals = vec![0.0; self.centre.len()];
+        for (i, row) in duals.chunks_exact_mut(self.classes).enumerate() {
+            self.weighting(i, 0.0, None, row);
+            for a in row.iter_mut() {
+                *a = -*a;
+            }
+            row[self.codes[i] as usize] += self.cost[i];
+        }
+        duals
     }
 }
 

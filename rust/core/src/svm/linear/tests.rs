@@ -140,10 +140,10 @@ proptest! {
             let csr = Csr::new(&control, &data, &indices, &indptr, features, bias).unwrap();
             let csr64 = Csr::new(&control, &data, &wide_indices, &wide_indptr, features, bias).unwrap();
             let fits = [
-                fit(&control, &dense, &codes, &cost, &weight, objective, &settings()).unwrap(),
-                fit(&control, &single, &codes, &cost, &weight, objective, &settings()).unwrap(),
-                fit(&control, &csr, &codes, &cost, &weight, objective, &settings()).unwrap(),
-                fit(&control, &csr64, &codes, &cost, &weight, objective, &settings()).unwrap(),
+                fit(&control, &dense, &codes, &cost, &weight, objective, &settings(), Start::default()).unwrap(),
+                fit(&control, &single, &codes, &cost, &weight, objective, &settings(), Start::default()).unwrap(),
+                fit(&control, &csr, &codes, &cost, &weight, objective, &settings(), Start::default()).unwrap(),
+                fit(&control, &csr64, &codes, &cost, &weight, objective, &settings(), Start::default()).unwrap(),
             ];
             let reached = fits.each_ref().map(|fit| {
                 value(objective, &x, features, 2.0, &codes, &cost, &fit.weights, classes)
@@ -186,10 +186,18 @@ fn threads_change_nothing() {
                     &[1.0, 2.0, 0.5],
                     objective,
                     &settings,
+                    Start::default(),
                 )
                 .unwrap(),
                 fit(
-                    control, &sparse, &codes, &cost, &[1.0; 3], objective, &settings,
+                    control,
+                    &sparse,
+                    &codes,
+                    &cost,
+                    &[1.0; 3],
+                    objective,
+                    &settings,
+                    Start::default(),
                 )
                 .unwrap(),
             ]
@@ -207,16 +215,25 @@ fn conjugate_gradients_reach_the_exact_optimum() {
     let (x, codes) = blobs(300, 40, 2, 9);
     let cost = vec![1.0; 300];
     let dense = Dense::new(&control, &x, 300, 40, Some(1.0)).unwrap();
-    let labels = Labels {
+    let goals = Goals::Class {
         codes: &codes,
         sample: &cost,
         class: 1,
         positive: 1.0,
         negative: 1.0,
     };
-    let best = newton::solve(&control, &dense, &[labels], &settings()).unwrap();
-    let dual = dual::solve(&control, &dense, &labels, &settings(), false, 0).unwrap();
-    let inexact = newton::solve_inexact(&control, &dense, &[labels], &settings()).unwrap();
+    let best = newton::solve(&control, &dense, &[goals], &settings(), Start::default()).unwrap();
+    let dual = dual::solve(
+        &control,
+        &dense,
+        &goals,
+        &settings(),
+        false,
+        0,
+        Start::default().of(0, 1),
+    )
+    .unwrap();
+    let inexact = newton::solve_inexact(&control, &dense, &[goals], &settings()).unwrap();
     for other in [&dual, &inexact[0]] {
         assert!(other.converged);
         assert!((other.objective - best[0].objective).abs() <= 1e-4 * best[0].objective);
@@ -240,6 +257,7 @@ fn a_set_flag_stops_every_solver() {
             &[1.0; 3],
             objective,
             &settings(),
+            Start::default(),
         );
         assert_eq!(answer, Err(Error::Interrupted), "{objective:?}");
     }
@@ -280,7 +298,19 @@ fn bad_values_are_named() {
     let huge = [1e200, -1e200, 3e200, 1.0];
     let x = Dense::new(&control, &huge, 2, 2, None).unwrap();
     let run = |codes: &[u32], cost: &[f64], weight: &[f64], objective| {
-        text(fit(&control, &x, codes, cost, weight, objective, &settings()).unwrap_err())
+        text(
+            fit(
+                &control,
+                &x,
+                codes,
+                cost,
+                weight,
+                objective,
+                &settings(),
+                Start::default(),
+            )
+            .unwrap_err(),
+        )
     };
     for objective in OBJECTIVES {
         assert!(
