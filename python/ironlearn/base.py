@@ -30,6 +30,7 @@ TYPES: Mapping[str, str] = {
     "BernoulliNB": "ironlearn.naive_bayes",
     "DecisionTreeClassifier": "ironlearn.tree",
     "RandomForestClassifier": "ironlearn.ensemble",
+    "ExtraTreesClassifier": "ironlearn.ensemble",
     "LinearSVC": "ironlearn.svm",
     "LinearSVR": "ironlearn.svm",
     "SVC": "ironlearn.svm",

@@ -7,6 +7,7 @@ writes over what is there. Beside ``NAME.ironlearn`` lies ``NAME.npz`` with rows
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,17 @@ def _forest() -> tuple[Any, np.ndarray]:
     return forest.fit(X, y, weights), X[::7]
 
 
+def _extra_trees() -> tuple[Any, np.ndarray]:
+    from ironlearn.ensemble import ExtraTreesClassifier
+
+    X, y = _iris()
+    X[::13, 1] = np.nan
+    forest = ExtraTreesClassifier(5, bootstrap=True, oob_score=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # five trees saw some rows all
+        return forest.fit(X, y), X[::7]
+
+
 def _linear_svc() -> tuple[Any, np.ndarray]:
     from ironlearn.svm import LinearSVC
 
@@ -143,6 +155,7 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "DecisionTreeClassifier": _tree,
     "DecisionTreeClassifier-categories": _tree_with_categories,
     "RandomForestClassifier": _forest,
+    "ExtraTreesClassifier": _extra_trees,
     "LinearSVC": _linear_svc,
     "LinearSVR": _linear_svr,
     "SVC": _svc,

@@ -13,6 +13,7 @@ from ironlearn.base import TYPES
 #: Settings that keep the contract tests quick.
 QUICK: dict[str, dict[str, Any]] = {
     "RandomForestClassifier": {"n_estimators": 10},
+    "ExtraTreesClassifier": {"n_estimators": 10},
     "KMeans": {"n_clusters": 3},
     "MiniBatchKMeans": {"n_clusters": 3},
 }

@@ -1,5 +1,6 @@
 """Ensembles of trees."""
 
-from ironlearn.ensemble.forest import RandomForestClassifier
+from ironlearn.ensemble.extra_trees import ExtraTreesClassifier
+from ironlearn.ensemble.random_forest import RandomForestClassifier
 
-__all__ = ["RandomForestClassifier"]
+__all__ = ["ExtraTreesClassifier", "RandomForestClassifier"]

@@ -79,6 +79,7 @@ _PREDICTORS: dict[str, str] = {
     "BernoulliNB": "ironlearn.serving.discrete_nb:DiscretePredictor",
     "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
+    "ExtraTreesClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "MiniBatchKMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",

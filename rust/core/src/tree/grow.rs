@@ -4,6 +4,7 @@ use super::bins::Bins;
 use super::fast::FastData;
 use super::nodes::{Split, TreeArrays};
 use super::params::{TrainingSet, TreeParams};
+use super::random::RandomData;
 use super::sorted::{NodeView, SortedSearch, child_key};
 use crate::error::{Error, Result};
 use crate::parallel::Control;
@@ -18,6 +19,8 @@ pub(crate) struct Prepared<'a> {
     /// Where settings and values allow it, the fast engine; this one takes the trees whose
     /// weights it cannot.
     fast: Option<FastData>,
+    /// The engine of random thresholds, where settings and values allow it.
+    random: Option<RandomData>,
     bins: Vec<Bins>,
 }
 
@@ -65,14 +68,16 @@ impl<'a> Prepared<'a> {
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
         let missing = check_finite(data.x)?;
         let fast = FastData::new(data, params, missing, control)?;
-        Self::with(data, params, fast, control)
+        let random = RandomData::new(data, params, missing, control)?;
+        Self::with(data, params, fast, random, control)
     }
 
-    /// The same with this fast engine or none.
+    /// The same with these engines or none.
     pub(super) fn with(
         data: &TrainingSet<'a>,
         params: &'a TreeParams,
         fast: Option<FastData>,
+        random: Option<RandomData>,
         control: &Control,
     ) -> Result<Self> {
         let mut bins = Vec::new();
@@ -94,14 +99,15 @@ impl<'a> Prepared<'a> {
             data: *data,
             params,
             fast,
+            random,
             bins,
         })
     }
 
-    /// Whether the fast engine is in use.
+    /// Whether another engine than this one is in use.
     #[cfg(test)]
     pub(super) fn is_fast(&self) -> bool {
-        self.fast.is_some()
+        self.fast.is_some() || self.random.is_some()
     }
 
     /// Grows the tree with this number on the rows of positive `weight`.
@@ -110,6 +116,9 @@ impl<'a> Prepared<'a> {
             && let Some(grown) = fast.grow(&self.data, self.params, weight, tree, control)?
         {
             return Ok(grown);
+        }
+        if let Some(random) = &self.random {
+            return random.grow(&self.data, self.params, weight, tree, control);
         }
         let weight = weight.unwrap_or(&[]);
         let rows = (0..self.data.rows as u32)

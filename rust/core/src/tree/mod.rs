@@ -16,6 +16,7 @@ mod model;
 mod nodes;
 mod params;
 mod predict;
+mod random;
 mod sorted;
 
 pub use criterion::Criterion;

@@ -74,7 +74,7 @@ fn both(case: &Case, params: &TreeParams, threads: usize) -> (TreeArrays, TreeAr
         monotonic: None,
     };
     let serial = Control::serial();
-    let general = Prepared::with(&data, params, None, &serial).unwrap();
+    let general = Prepared::with(&data, params, None, None, &serial).unwrap();
     let slow = general.grow(data.weight, 3, &serial).unwrap();
     let cancel = AtomicBool::new(false);
     let control = Control::new(&cancel, threads);

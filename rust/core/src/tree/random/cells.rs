@@ -1,0 +1,267 @@
+//! The training data as integers that sort like the values.
+
+use crate::error::Result;
+use crate::parallel::{Control, fill_chunks, map_chunks};
+use crate::tree::fast::codes::distinct;
+use crate::tree::params::TrainingSet;
+use ironlearn_kernels::gather::{Cell, key_of, of_key};
+
+/// Columns that are coded together: one cache line of a row of X.
+const GROUP: usize = 16;
+
+/// Rows that are copied side by side.
+const STRIP: usize = 16;
+
+/// Columns one after another.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a, C> {
+    pub cells: &'a [C],
+    pub rows: usize,
+}
+
+impl<'a, C> Columns<'a, C> {
+    /// The column of a feature.
+    #[inline]
+    pub fn column(&self, feature: usize) -> &'a [C] {
+        &self.cells[feature * self.rows..(feature + 1) * self.rows]
+    }
+}
+
+/// The whole training data.
+pub(super) struct Coded<C> {
+    pub rows: usize,
+    pub features: usize,
+    columns: Vec<C>,
+    /// Bytes once more, row by row; keys are made from X.
+    by_row: Vec<C>,
+    /// The rising values of each feature's bytes.
+    values: Vec<Vec<f32>>,
+}
+
+/// What a cell stands for.
+pub(super) trait Meaning: Cell {
+    /// The value of a cell.
+    fn value(coded: &Coded<Self>, feature: usize, cell: Self) -> f32;
+
+    /// The largest cell whose value is at most `cut`, which lies between the values of `low`
+    /// (or on it) and of `high`.
+    fn cut(coded: &Coded<Self>, feature: usize, low: Self, high: Self, cut: f64) -> Self;
+
+    /// Copies some rows to `out`, as columns. `x` is what the cells were made from.
+    fn copy_rows(coded: &Coded<Self>, x: &[f32], rows: &[u32], out: &mut [Self]);
+}
+
+impl Meaning for u8 {
+    #[inline]
+    fn value(coded: &Coded<u8>, feature: usize, cell: u8) -> f32 {
+        coded.values[feature][usize::from(cell)]
+    }
+
+    #[inline]
+    fn cut(coded: &Coded<u8>, feature: usize, low: u8, high: u8, cut: f64) -> u8 {
+        let between = &coded.values[feature][usize::from(low) + 1..usize::from(high)];
+        low + between.partition_point(|&value| f64::from(value) <= cut) as u8
+    }
+
+    fn copy_rows(coded: &Coded<u8>, _: &[f32], rows: &[u32], out: &mut [u8]) {
+        transpose(&coded.by_row, coded.features, rows, out, |cell| cell);
+    }
+}
+
+impl Meaning for i32 {
+    #[inline]
+    fn value(_: &Coded<i32>, _: usize, cell: i32) -> f32 {
+        of_key(cell)
+    }
+
+    #[inline]
+    fn cut(_: &Coded<i32>, _: usize, _: i32, _: i32, cut: f64) -> i32 {
+        let near = cut as f32;
+        key_of(if f64::from(near) > cut {
+            near.next_down()
+        } else {
+            near
+        })
+    }
+
+    fn copy_rows(coded: &Coded<i32>, x: &[f32], rows: &[u32], out: &mut [i32]) {
+        transpose(x, coded.features, rows, out, key_of);
+    }
+}
+
+/// Writes the chosen rows of `source` as columns.
+fn transpose<S: Copy, C>(
+    source: &[S],
+    features: usize,
+    rows: &[u32],
+    out: &mut [C],
+    convert: impl Fn(S) -> C,
+) {
+    let row = |number: u32| &source[number as usize * features..][..features];
+    let mut start = 0;
+    let mut strips = rows.chunks_exact(STRIP);
+    for strip in &mut strips {
+        let strip: [&[S]; STRIP] = std::array::from_fn(|i| row(strip[i]));
+        for feature in 0..features {
+            let cells: &mut [C] = &mut out[feature * rows.len() + start..][..STRIP];
+            for i in 0..STRIP {
+                cells[i] = convert(strip[i][feature]);
+            }
+        }
+        start += STRIP;
+    }
+    for &number in strips.remainder() {
+        for (feature, &cell) in row(number).iter().enumerate() {
+            out[feature * rows.len() + start] = convert(cell);
+        }
+        start += 1;
+    }
+}
+
+impl<C: Cell> Coded<C> {
+    /// All columns.
+    pub fn columns(&self) -> Columns<'_, C> {
+        Columns {
+            cells: &self.columns,
+            rows: self.rows,
+        }
+    }
+}
+
+impl Coded<u8> {
+    /// One byte a cell; `None` where a feature has more than 256 values.
+    pub fn bytes(data: &TrainingSet, control: &Control) -> Result<Option<Coded<u8>>> {
+        let (rows, features) = (data.rows, data.features);
+        let groups = map_chunks(control, features, GROUP, |range| {
+            let width = range.len();
+            let mut cells = vec![0.0f32; rows * width];
+            for (i, row) in data.x.chunks_exact(features).enumerate() {
+                for (j, &value) in row[range.clone()].iter().enumerate() {
+                    // Turns -0.0 into 0.0, which has the same order but other bits.
+                    cells[j * rows + i] = value + 0.0;
+                }
+            }
+            let mut codes = vec![0; rows * width];
+            let mut values = Vec::with_capacity(width);
+            for (column, out) in cells.chunks_exact(rows).zip(codes.chunks_exact_mut(rows)) {
+                control.check()?;
+                match distinct(column, out) {
+                    Some(found) => values.push(found),
+                    None => return Ok(None),
+                }
+            }
+            Ok(Some((codes, values)))
+        })?;
+        let (mut columns, mut values) = (Vec::with_capacity(rows * features), Vec::new());
+        for group in groups {
+            let Some((codes, found)) = group else {
+                return Ok(None);
+            };
+            columns.extend_from_slice(&codes);
+            values.extend(found);
+        }
+        let mut by_row = vec![0u8; rows * features];
+        fill_chunks(control, &mut by_row, features, 256, |range, part| {
+            for feature in 0..features {
+                let column = &columns[feature * rows..][range.clone()];
+                for (row, &cell) in part.chunks_exact_mut(features).zip(column) {
+                    row[feature] = cell;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Some(Coded {
+            rows,
+            features,
+            columns,
+            by_row,
+            values,
+        }))
+    }
+}
+
+impl Coded<i32> {
+    /// The bits of each value, turned so that they sort as integers.
+    pub fn keys(data: &TrainingSet, control: &Control) -> Result<Coded<i32>> {
+        let (rows, features) = (data.rows, data.features);
+        let mut columns = vec![0i32; rows * features];
+        fill_chunks(control, &mut columns, rows, GROUP, |range, part| {
+            for (i, row) in data.x.chunks_exact(features).enumerate() {
+                for (j, &value) in row[range.clone()].iter().enumerate() {
+                    part[j * rows + i] = key_of(value);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Coded {
+            rows,
+            features,
+            columns,
+            by_row: Vec::new(),
+            values: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn set(x: &[f32], features: usize) -> TrainingSet<'_> {
+        TrainingSet {
+            x,
+            rows: x.len() / features,
+            features,
+            y: &[],
+            weight: None,
+            categorical: None,
+            monotonic: None,
+        }
+    }
+
+    fn check<C: Meaning + std::fmt::Debug>(coded: &Coded<C>, x: &[f32], share: f64) {
+        let features = coded.features;
+        let mut block = vec![C::default(); x.len()];
+        let order: Vec<u32> = (0..coded.rows as u32).rev().collect();
+        C::copy_rows(coded, x, &order, &mut block);
+        for feature in 0..features {
+            let column = coded.columns().column(feature);
+            let value = |row: usize| x[row * features + feature];
+            for (row, &cell) in column.iter().enumerate() {
+                assert_eq!(C::value(coded, feature, cell), value(row));
+                assert_eq!(block[feature * coded.rows + coded.rows - 1 - row], cell);
+            }
+            let (low, high) = (*column.iter().min().unwrap(), *column.iter().max().unwrap());
+            let ends = [low, high].map(|cell| f64::from(C::value(coded, feature, cell)));
+            if low < high {
+                let at = ends[0] + share * (ends[1] - ends[0]);
+                let cut = C::cut(coded, feature, low, high, at);
+                for (row, &cell) in column.iter().enumerate() {
+                    assert_eq!(cell <= cut, f64::from(value(row)) <= at);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cells_stand_for_the_values(
+            values in prop::collection::vec(-300i32..300, 40..1200),
+            features in 1usize..20,
+            scale in prop_oneof![Just(0.37f32), Just(1e-40), Just(1e35)],
+            share in 0.0f64..1.0,
+        ) {
+            let rows = values.len() / features;
+            let x: Vec<f32> = values[..rows * features].iter().map(|&v| v as f32 * scale).collect();
+            let data = set(&x, features);
+            let control = Control::serial();
+            check(&Coded::keys(&data, &control).unwrap(), &x, share);
+            if let Some(coded) = Coded::bytes(&data, &control).unwrap() {
+                check(&coded, &x, share);
+            } else {
+                prop_assert!(rows > 256);
+            }
+        }
+    }
+}
