@@ -253,7 +253,7 @@ def plan(models: str | Sequence[str], task: str, table: Table) -> tuple[list[Spe
     """
     chosen, notes = [], []
     for spec in choose(models, task):
-        reason = _obstacle(spec, table)
+        reason = obstacle(spec, table)
         if reason is not None and models != "all":
             raise DataError(f"{spec.name} {reason}.")
         if reason is None and models == "all" and table.n_rows > (spec.most_rows or table.n_rows):
@@ -270,7 +270,7 @@ def plan(models: str | Sequence[str], task: str, table: Table) -> tuple[list[Spe
     return chosen, notes
 
 
-def _obstacle(spec: Spec, table: Table) -> str | None:
+def obstacle(spec: Spec, table: Table) -> str | None:
     """Return why a model cannot take a table, or ``None``."""
     if table.sparse is None:
         return None
