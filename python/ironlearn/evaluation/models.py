@@ -169,6 +169,7 @@ SPECS: dict[str, Spec] = {
         _svm("svc", "SVC", most_rows=_KERNEL_ROWS),
         _k_means("kmeans", "KMeans"),
         _k_means("mini_batch_kmeans", "MiniBatchKMeans"),
+        _k_means("bisecting_kmeans", "BisectingKMeans"),
     )
 }
 
