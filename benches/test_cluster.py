@@ -9,7 +9,7 @@ import pytest
 from ironlearn.bench import Case
 from ironlearn.bench.session import Session
 
-MODELS = ("KMeans", "MiniBatchKMeans")
+MODELS = ("KMeans", "MiniBatchKMeans", "BisectingKMeans")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -408,6 +408,26 @@ def test_regressors_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
         assert score({"score": found}).startswith(f"R² {found['r2']:.4f}")
 
 
+def test_clusterers_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for model, steps in (("MiniBatchKMeans", " steps)"), ("BisectingKMeans", "")):
+        monkeypatch.setitem(TYPES, model, "ironlearn.cluster")  # type: ignore[arg-type]
+        case = bench.Case(f"{model}/iris", model, "iris", settings={"n_clusters": 3})
+        work = Session("scikit-learn", case, 1)
+        work.fit()
+        found = work.score()
+        assert found["inertia"] == pytest.approx(-work.model.score(work.data.X), rel=0.1)
+        assert score({"score": found}).startswith(f"inertia {found['inertia']:.6g}")
+        assert score({"score": found}).endswith(steps)
+
+
+@pytest.mark.realdata
+def test_k_means_may_begin_with_sparse_rows(data_dir: Path) -> None:
+    case = bench.CASES["KMeans/ag_news/k20/20-steps"]
+    model = Session("scikit-learn", case, 1).make()
+    assert type(model.init) is np.ndarray
+    assert model.init.shape[0] == 20
+
+
 def test_every_estimator_has_cases() -> None:
     every = [
         case

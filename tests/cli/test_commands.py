@@ -442,3 +442,15 @@ def test_clusters(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Pat
         capsys, "evaluate", "--model", model, "--data", table, "--report", tmp_path / "e.html"
     )
     assert (code, "--report needs a classifier" in err) == (2, True)
+
+
+def test_negative_sparse_rows_are_refused_by_models_that_count(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "d.svm"
+    path.write_text("1 1:1 2:-0.5\n2 2:3\n" * 5)
+    code, _, err = _run(
+        capsys, "fit", "--data", path, "--model", "multinomial_nb", "--out", tmp_path / "m"
+    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert "multinomial_nb needs values that are not negative, but the sparse rows have" in err

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.stand_in import put_in
 from ironlearn.cli import main
 from ironlearn.evaluation import available, compare
 from ironlearn.io import read_dataset, read_table
@@ -103,6 +104,24 @@ def test_sparse_a9a(data_dir: Path) -> None:
     row = compare(data.table, data.y, models=["linear_svc"], cv=2).rows[0]
     assert row.ours.mean("accuracy") == pytest.approx(row.theirs.mean("accuracy"), abs=0.002)
     assert row.ours.mean("accuracy") > 0.84
+
+
+def test_regression_over_dates(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Oil temperature by load and date: the build's regressors, or else stand-ins."""
+    if not available("regression"):
+        put_in(monkeypatch)
+    pd.read_csv(data_dir / "time_series" / "ETTh1.csv", nrows=1500).to_feather(tmp_path / "f")
+    data = read_dataset(tmp_path / "f", "OT", folds=3)
+    assert (data.task, data.reason) == ("regression", "numbers that are not whole")
+    assert data.table.kind("date") == "date"
+    y = (data.y - data.y.mean()) / data.y.std()
+    result = compare(data.table, y, cv=3)
+    assert [row.model for row in result.rows] == available("regression")
+    for row in result.rows:
+        assert row.ours.mean("r2") > 0.25, row.model
+        assert row.ours.mean("rmse") == pytest.approx(row.theirs.mean("rmse"), rel=0.1), row.model
 
 
 def test_columns_of_other_files(data_dir: Path) -> None:

@@ -303,10 +303,13 @@ def test_each_fold_needs_two_rows() -> None:
         compare(X[:7], y[:7], cv=4, task="regression")
 
 
-@pytest.mark.skipif(bool(available("regression")), reason="this build has regressors")
-def test_a_build_without_regressors_says_so() -> None:
+def test_a_build_without_regressors_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(REGRESSORS):
+        monkeypatch.delitem(REGRESSORS, name)
     with pytest.raises(InvalidParameterError, match="this build of ironlearn has no model for reg"):
         compare(*DIABETES)
+    with pytest.raises(InvalidParameterError, match="random_forest' is for classification, but "):
+        TableModel("random_forest", task="regression").fit(*DIABETES)
 
 
 def test_every_regressor_of_the_build_is_compared() -> None:

@@ -71,6 +71,7 @@ _MODELS: dict[str, dict[str, Any]] = {
     "SVC": {"C": 1.0},
     "KMeans": _CLUSTERING,
     "MiniBatchKMeans": {**_CLUSTERING, **_SEED},
+    "BisectingKMeans": {"n_clusters": 10, **_SEED},
 }
 #: The same of regressors. Their targets have mean 0 and deviation 1.
 _REGRESSORS: dict[str, dict[str, Any]] = {
@@ -235,6 +236,11 @@ def _clustering() -> list[Case]:
         batches = {"n_clusters": 100, "n_init": 1, "init": "k-means++", **_SEED}
         name = f"MiniBatchKMeans/{source}/k100"
         cases.append(Case(name, "MiniBatchKMeans", source, single, settings=batches))
+        split = {"n_clusters": 20, **_SEED}
+        name = f"BisectingKMeans/{source}/k20"
+        cases.append(Case(name, "BisectingKMeans", source, single, settings=split))
+    steps = {"n_clusters": 20, "n_init": 1, "init": "first rows", "max_iter": 20, "tol": 0.0}
+    cases.append(Case("KMeans/ag_news/k20/20-steps", "KMeans", "ag_news", settings=steps))
     return cases
 
 

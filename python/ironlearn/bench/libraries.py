@@ -62,7 +62,8 @@ def takes(library: str, case: Case) -> bool:
         return case.model in _INTELEX
     if library == "faiss":
         # It knows no stopping rule, so only a fixed number of steps is the same work.
-        return case.model == "KMeans" and case.settings.get("tol") == 0.0
+        # Its rows are dense float32.
+        return case.model == "KMeans" and case.settings.get("tol") == 0.0 and case.kind == "float32"
     return case.model == "RandomForestClassifier"
 
 
@@ -70,7 +71,8 @@ def maker(library: str, case: Case, data: Data, threads: int) -> Callable[[], An
     """Return a function that makes the unfitted model."""
     settings = dict(case.settings)
     if settings.get("init") == "first rows":
-        settings["init"] = data.X[: settings["n_clusters"]].copy()
+        first = data.X[: settings["n_clusters"]]
+        settings["init"] = first.toarray() if hasattr(first, "toarray") else first.copy()
     if library == "LightGBM":
         return _lightgbm(settings, threads)
     if library == "XGBoost":

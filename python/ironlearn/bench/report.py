@@ -36,7 +36,8 @@ def score(entry: dict[str, Any]) -> str:
     if "objective" in found:
         parts.append(f"obj {found['objective']:.6g}")
     if "inertia" in found:
-        parts.append(f"inertia {found['inertia']:.6g} ({found['steps']} steps)")
+        steps = f" ({found['steps']} steps)" if "steps" in found else ""
+        parts.append(f"inertia {found['inertia']:.6g}{steps}")
     return ", ".join(parts)
 
 

@@ -86,9 +86,10 @@ class Session:
     def score(self) -> dict[str, float]:
         """Return what the fitted model is worth: accuracy or R², inertia, objective, steps."""
         model, name = self.model, self.case.model
-        if name in ("KMeans", "MiniBatchKMeans"):
-            steps = model.n_iter_ if name == "KMeans" else model.n_steps_
-            return {"inertia": float(model.inertia_), "steps": int(steps)}
+        if name.endswith("KMeans"):
+            steps = {"KMeans": "n_iter_", "MiniBatchKMeans": "n_steps_"}.get(name)
+            found = {"inertia": float(model.inertia_)}
+            return found if steps is None else {**found, "steps": int(getattr(model, steps))}
         X, y = self.data.X_test, self.data.y_test
         predicted = model.predict(X)
         if self.case.regression:

@@ -171,6 +171,7 @@ SPECS: dict[str, Spec] = {
         _svm("svc", "SVC", most_rows=_KERNEL_ROWS),
         _k_means("kmeans", "KMeans"),
         _k_means("mini_batch_kmeans", "MiniBatchKMeans"),
+        _k_means("bisecting_kmeans", "BisectingKMeans"),
     )
 }
 
@@ -255,7 +256,7 @@ def plan(models: str | Sequence[str], task: str, table: Table) -> tuple[list[Spe
     """
     chosen, notes = [], []
     for spec in choose(models, task):
-        reason = _obstacle(spec, table)
+        reason = obstacle(spec, table)
         if reason is not None and models != "all":
             raise DataError(f"{spec.name} {reason}.")
         if reason is None and models == "all" and table.n_rows > (spec.most_rows or table.n_rows):
@@ -272,7 +273,7 @@ def plan(models: str | Sequence[str], task: str, table: Table) -> tuple[list[Spe
     return chosen, notes
 
 
-def _obstacle(spec: Spec, table: Table) -> str | None:
+def obstacle(spec: Spec, table: Table) -> str | None:
     """Return why a model cannot take a table, or ``None``."""
     if table.sparse is None:
         return None

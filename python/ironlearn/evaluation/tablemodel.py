@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from ironlearn import _modelfile
 from ironlearn._table import TASKS, Table, check_quantity, check_target, recognise_task
 from ironlearn.base import estimator_from
-from ironlearn.evaluation.models import REGRESSORS, SPECS, Spec, choose, tasks_of
+from ironlearn.evaluation.models import REGRESSORS, SPECS, Spec, choose, obstacle, tasks_of
 from ironlearn.evaluation.preprocessing import Preprocessor
 from ironlearn.exceptions import DataError, InvalidParameterError, ModelFileError
 
@@ -156,6 +156,9 @@ class TableModel:
         else:
             self.task_, self.reason_ = tasks[0], f"the task of {self.model}"
         spec = choose([self.model], self.task_)[0]
+        reason = obstacle(spec, table)
+        if reason is not None:
+            raise DataError(f"{self.model} {reason}.")
         if table.sparse is not None and not spec.sparse:
             table = Table.from_any(table.sparse.toarray(), table.names)
         self.prepare_ = Preprocessor(spec.view).fit(table)
