@@ -37,6 +37,14 @@ def _cells(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
             yield name, np.asarray(X.column(j))
 
 
+def refuse_lazy(X: Any) -> None:
+    """Raise TypeError for a frame that nothing has computed yet."""
+    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which holds a query and no data: pass X.collect()."
+        )
+
+
 def validate_data(estimator: Any, X: Any, **settings: Any) -> Any:
     """Return ``sklearn.utils.validation.validate_data(estimator, X, **settings)``.
 
@@ -50,10 +58,7 @@ def validate_data(estimator: Any, X: Any, **settings: Any) -> Any:
     TypeError
         X is lazy: nothing has computed it.
     """
-    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
-        raise TypeError(
-            f"X is a {type(X).__name__}, which holds a query and no data: pass X.collect()."
-        )
+    refuse_lazy(X)
     if type(X).__name__ == "RecordBatch":
         X = _table_of(X)
     if settings.get("skip_check_array") or columns_of(X) is None:

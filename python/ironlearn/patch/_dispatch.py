@@ -72,7 +72,8 @@ class PatchedMixin:
         return sorted(names)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())  # type: ignore[misc]
+        whole: Any = super().__getstate__()
+        state = dict(whole)
         state.pop(_PARTS, None)
         return state
 
@@ -166,7 +167,7 @@ def train(
     reason = _refusal(estimator, continues, args, kwargs) or reason
     cause: Exception | None = None
     if reason is None:
-        random_state = getattr(estimator, "random_state", None)
+        random_state: Any = getattr(estimator, "random_state", None)
         drawn = (
             random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
         )

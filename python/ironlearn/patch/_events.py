@@ -148,7 +148,7 @@ def set_mode(mode: str | None) -> str | None:
     global _mode
     if mode is not None and mode not in MODES:
         raise InvalidParameterError(f"fallback must be one of {MODES} or None. Got {mode!r}.")
-    before, _mode = _mode, mode  # type: ignore[assignment]
+    before, _mode = _mode, mode
     return before
 
 

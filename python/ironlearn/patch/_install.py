@@ -166,7 +166,7 @@ def _replace(name: str, genuine: type, patched: type) -> None:
         if name in inside and module is not None and vars(module).get(name) is genuine:
             setattr(module, name, patched)
     # pickle finds a class by its name, which now means another one.
-    copyreg.pickle(genuine, _reduce_genuine)  # type: ignore[arg-type]
+    copyreg.pickle(genuine, _reduce_genuine)
 
 
 def _restore(name: str, genuine: type, patched: type) -> None:
