@@ -26,7 +26,7 @@ from common import registry
 from ironlearn import patch
 from ironlearn.base import TYPES
 from ironlearn.exceptions import FallbackError, FallbackWarning, InvalidParameterError
-from ironlearn.patch import _build, estimators
+from ironlearn.patch import _build, _dispatch, estimators
 
 NAMES = patch.covered()
 each = pytest.mark.parametrize("name", NAMES)
@@ -207,7 +207,7 @@ def test_what_is_not_supported_falls_back_and_says_so() -> None:
     with pytest.warns(FallbackWarning, match=r"Hooked\._prune_tree is overridden") as caught:
         model = Hooked(random_state=0).fit(X, y)
     assert caught[0].filename == __file__
-    assert "DecisionTreeClassifier.fit ran in scikit-learn" in str(caught[0].message)
+    assert "DecisionTreeClassifier.fit runs in scikit-learn" in str(caught[0].message)
     assert model.score(X, y) == 1
     assert isinstance(model.tree_, sklearn.tree._tree.Tree)
     report = patch.report()
@@ -269,7 +269,7 @@ def test_modes_of_fallback(
         Hooked().fit(X, y)
     with ironlearn.sklearn_patch(fallback="log"), caplog.at_level(logging.WARNING):
         Hooked().fit(X, y)
-    assert "GaussianNB.fit ran in scikit-learn" in caplog.text
+    assert "GaussianNB.fit runs in scikit-learn" in caplog.text
     monkeypatch.setenv("IRONLEARN_PATCH_FALLBACK", "error")
     with pytest.raises(FallbackError):
         Hooked().fit(X, y)
@@ -356,7 +356,37 @@ def test_a_fallback_sees_the_same_random_numbers(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(ours.predict_proba(X), forest.predict_proba(X))
 
 
-def test_parameters_set_after_fit_count_and_results_cannot_be_set() -> None:
+@each
+@pytest.mark.filterwarnings("ignore::ironlearn.exceptions.FallbackWarning")
+def test_scikit_learn_goes_on_with_a_model_that_is_changed(name: str) -> None:
+    X, y = registry.data(name)
+    model = make(name).fit(X, y)
+    before = registry.answers(name, model, X)
+    attribute = "n_features_in_"
+    if name in _dispatch._SEALED:
+        with pytest.raises(AttributeError, match="cannot be set"):
+            setattr(model, attribute, X.shape[1])
+        return
+    setattr(model, attribute, X.shape[1])
+    assert "_ironlearn_model" not in vars(model)
+    for got, wanted in zip(registry.answers(name, model, X), before, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+    other = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+def test_forests_may_be_joined() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    one, two = (RandomForestClassifier(4, random_state=seed).fit(X, y) for seed in (0, 1))
+    mean = (one.predict_proba(X) + two.predict_proba(X)) / 2
+    with pytest.warns(FallbackWarning, match="estimators_ was set"):
+        one.estimators_ += two.estimators_
+    one.n_estimators = len(one.estimators_)
+    np.testing.assert_allclose(one.predict_proba(X), mean)
+
+
+def test_parameters_set_after_fit_count() -> None:
     from sklearn.cluster import KMeans
     from sklearn.svm import SVC
 
@@ -364,11 +394,18 @@ def test_parameters_set_after_fit_count_and_results_cannot_be_set() -> None:
     assert model.decision_function(X).shape == (150, 6)
     model.set_params(decision_function_shape="ovo")
     assert model.decision_function(X).shape == (150, 15)
+    with pytest.raises(AttributeError, match="support_ of this SVC cannot be set"):
+        model.support_ = np.zeros(3)
     means = KMeans(3, n_init=1, random_state=0).fit(X)
-    with pytest.raises(AttributeError, match="cluster_centers_ of this KMeans cannot be set"):
-        means.cluster_centers_ = np.zeros((3, 4))
     means.note_ = "mine"
     assert means.note_ == "mine"
+    with pytest.warns(FallbackWarning, match="cluster_centers_ was set") as caught:
+        means.cluster_centers_ = means.cluster_centers_[::-1].copy()
+    assert caught[0].filename == __file__
+    np.testing.assert_array_equal(means.predict(X), 2 - means.labels_)
+    assert ("KMeans", "cluster_centers_ =") in {row[:2] for row in patch.report().fallbacks}
+    means.fit(X)
+    np.testing.assert_array_equal(means.predict(X), means.labels_)
     with pytest.raises(AttributeError, match="only available when using a linear kernel"):
         _ = model.coef_
     with pytest.raises(AttributeError, match="no attribute 'nothing_'"):

@@ -23,6 +23,9 @@ _PARTS = "_ironlearn_parts"
 #: What ironlearn raises for what it does not do. Anything else is a defect and is shown.
 _REFUSALS = (ValueError, TypeError, NotImplementedError)
 
+#: Classes whose state in scikit-learn is more than their public attributes.
+_SEALED = frozenset({"SVC", "SVR", "MiniBatchKMeans", "BisectingKMeans"})
+
 _MISSING = object()
 
 
@@ -58,10 +61,7 @@ class PatchedMixin:
             elif (
                 name.endswith("_") and _is_public_result(type(self), name) and hasattr(model, name)
             ):
-                raise AttributeError(
-                    f"{name} of this {type(self).__name__} cannot be set: ironlearn fitted it, and "
-                    "its models do not change. Outside of the patch scikit-learn's can."
-                )
+                _hand_over(self, model, name)
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
@@ -107,6 +107,38 @@ def fitted_attribute(estimator: Any, model: Any, name: str) -> Any:
     if name not in parts:
         parts[name] = make(value)
     return parts[name]
+
+
+def _hand_over(estimator: Any, model: Any, attribute: str) -> None:
+    """Let scikit-learn go on with what ironlearn fitted: its models can be changed."""
+    name = estimator._ironlearn_genuine.__name__
+    if name in _SEALED:
+        raise AttributeError(
+            f"{attribute} of this {name} cannot be set: ironlearn fitted it, and its models do "
+            "not change. Outside of the patch scikit-learn's can."
+        )
+    reason = f"{attribute} was set, and models of ironlearn do not change"
+    _events.forbid(name, f"{attribute} =", reason, None)
+    results: dict[str, Any] = {}
+    for result in dir(model):
+        if not result.endswith("_") or not _is_public_result(type(estimator), result):
+            continue
+        if isinstance(inspect.getattr_static(type(estimator), result, None), property):
+            continue  # computed from the others
+        value: Any = getattr(estimator, result, _MISSING)
+        if value is not _MISSING:
+            frozen = isinstance(value, np.ndarray) and not value.flags.writeable
+            results[result] = value.copy() if frozen else value
+    if "KMeans" in name:
+        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+        results["_n_threads"] = _openmp_effective_n_threads()
+    for key in (MODEL, _PARTS):
+        estimator.__dict__.pop(key, None)
+    estimator.__dict__.update(results)
+    estimator.__dict__[FOREIGN] = sorted(results)
+    _events.record(_events.Event("fallback", name, f"{attribute} =", reason, 0.0))
+    _events.announce(name, f"{attribute} =", reason, stacklevel=3)
 
 
 def _genuine_tree(tree: Any) -> Any:

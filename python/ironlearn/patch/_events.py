@@ -178,7 +178,7 @@ def forbid(name: str, method: str, reason: str, cause: Exception | None) -> None
 
 def announce(name: str, method: str, reason: str, stacklevel: int) -> None:
     """Tell of a fallback."""
-    text = f"{name}.{method} ran in scikit-learn, not in ironlearn: {reason}"
+    text = f"{name}.{method} runs in scikit-learn, not in ironlearn: {reason}"
     if mode() == "warn":
         warnings.warn(text, FallbackWarning, stacklevel=stacklevel + 1)
     else:
