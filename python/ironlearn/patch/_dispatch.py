@@ -88,7 +88,7 @@ class PatchedMixin:
 
 def _is_public_result(kind: Any, name: str) -> bool:
     """Tell whether the fitted model answers for `name`: its results, not its parameters."""
-    if name == "_n_features_out":
+    if name in _PRIVATE:
         return True
     return not name.startswith("_") and name not in kind._ironlearn_native_defaults
 
@@ -99,6 +99,9 @@ def fitted_attribute(estimator: Any, model: Any, name: str) -> Any:
     ``tree_`` is scikit-learn's own class, and a forest's trees are patched estimators, as plots,
     explainers and converters demand.
     """
+    read = _PRIVATE.get(name)
+    if read is not None:
+        return read(model)
     value = getattr(model, name)
     make = _TRANSLATED.get(name)
     if make is None:
@@ -154,6 +157,29 @@ def _genuine_tree(tree: Any) -> Any:
 def _adopted(value: Any) -> Any:
     return [adopt(part) for part in value] if isinstance(value, list) else adopt(value)
 
+
+def _runs(model: Any) -> int:
+    """Return how many runs a k-means made."""
+    if not isinstance(model.init, str) and not callable(model.init):
+        return 1
+    if model.n_init != "auto":
+        return int(model.n_init)
+    if isinstance(model.init, str) and model.init.startswith("k-means"):
+        return 1
+    return 3 if "MiniBatch" in type(model).__name__ else 10
+
+
+def _reader(name: str) -> Callable[[Any], Any]:
+    return lambda model: getattr(model, name)
+
+
+#: Private attributes that mixins of scikit-learn's and libraries around it read.
+_PRIVATE: dict[str, Callable[[Any], Any]] = {
+    "_n_features_out": _reader("_n_features_out"),
+    "_gamma": _reader("_gamma"),
+    "_n_init": _runs,
+    "_n_samples_bootstrap": _reader("_n_draws"),
+}
 
 _TRANSLATED: dict[str, Callable[[Any], Any]] = {
     "tree_": _genuine_tree,
