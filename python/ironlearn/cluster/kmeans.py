@@ -284,6 +284,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Es
         )
         for i, value in enumerate(history):
             print(f"Iteration {i}, inertia {value}.")
+        if self.verbose and n_iter < self.max_iter:
+            why = f"center shift of at most {tol:.6g} within tolerance"
+            print(f"Converged at iteration {n_iter - 1}: {why if tol else 'strict convergence'}.")
         return _Run(centres, labels, inertia, n_iter)
 
     def _checked_centres(self, centres: Any, X: NDArray[Any]) -> NDArray[Any]:
