@@ -130,12 +130,12 @@ def native_threads() -> int:
     return sum(name.startswith("ironlearn-") for name in names)
 
 
-def _threads_of_fits() -> tuple[int, int]:
+def _threads_of_fits(n_jobs: int | None = None) -> tuple[int, int]:
     """Return how many threads fits may use here, and how many they have started."""
     for name in NAMES:
         X, y = registry.data(name)
-        registry.make(name).fit(np.tile(X, (4, 1)), np.tile(y, 4))
-    return _threads.resolve(None), native_threads()
+        registry.make(name, n_jobs=n_jobs).fit(np.tile(X, (4, 1)), np.tile(y, 4))
+    return _threads.resolve(n_jobs), native_threads()
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
@@ -145,7 +145,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts 
 def test_worker_processes_share_the_processors() -> None:
     """joblib tells its workers their share of the processors, and fits keep to it."""
     for allowed, started in joblib.Parallel(n_jobs=2, backend="loky")(
-        joblib.delayed(_threads_of_fits)() for _ in range(2)
+        joblib.delayed(_threads_of_fits)(n_jobs) for n_jobs in (None, -1)
     ):
         assert allowed == max(1, joblib.cpu_count() // 2)
         assert started in (0, allowed)
