@@ -462,6 +462,60 @@ def test_meta_estimators_and_functions_train_natively() -> None:
     assert cross_val_score(GaussianNB(), X, y).mean() > 0.9
 
 
+def test_selection_and_inspection_find_what_they_read() -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+    from sklearn.feature_selection import RFE, SelectFromModel
+    from sklearn.inspection import permutation_importance
+    from sklearn.svm import SVC
+    from sklearn.tree import DecisionTreeClassifier
+
+    assert RFE(SVC(kernel="linear"), n_features_to_select=2).fit(X, y).support_.sum() == 2
+    chosen = SelectFromModel(RandomForestClassifier(5, random_state=0)).fit(X, y)
+    assert 1 <= chosen.transform(X).shape[1] < 4
+    tree = DecisionTreeClassifier(random_state=0).fit(X, y)
+    assert permutation_importance(tree, X, y, n_repeats=1).importances_mean.shape == (4,)
+    path = DecisionTreeClassifier(random_state=0).cost_complexity_pruning_path(X, y)
+    np.testing.assert_allclose(path.ccp_alphas, tree.cost_complexity_pruning_path(X, y).ccp_alphas)
+    assert "DecisionTreeClassifier" in tree._repr_html_()
+    assert not patch.report().fallbacks
+    # scikit-learn's boosting is made of scikit-learn's trees.
+    boosted = GradientBoostingClassifier(n_estimators=2).fit(X, y)
+    assert boosted.score(X, y) > 0.9
+
+
+def test_shallow_copies_do_not_share_parameters() -> None:
+    import copy
+
+    from sklearn.svm import SVC
+
+    model = SVC().fit(np.r_[X, X + 9], np.r_[y, y + 3])
+    other = copy.copy(model).set_params(decision_function_shape="ovo")
+    assert other.decision_function(X).shape == (150, 15)
+    assert model.decision_function(X).shape == (150, 6)
+    deep = copy.deepcopy(model)
+    np.testing.assert_array_equal(deep.predict(X), model.predict(X))
+
+
+def test_searches_in_worker_processes_stay_native() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import GridSearchCV
+
+    model = RandomForestClassifier(5, random_state=0)
+    search = GridSearchCV(model, {"max_depth": [1, 3]}, cv=2, n_jobs=2, error_score="raise")
+    here = GridSearchCV(model, {"max_depth": [1, 3]}, cv=2, error_score="raise")
+    wanted = here.fit(X, y).cv_results_["mean_test_score"]
+    assert list(search.fit(X, y).cv_results_["mean_test_score"]) == list(wanted)
+    assert "_ironlearn_model" in vars(search.best_estimator_)
+
+
+def test_notebooks_load_the_package_as_an_extension() -> None:
+    ironlearn.sklearn_unpatch()
+    patch.load_ipython_extension(None)
+    assert patch.is_patched("SVC")
+    patch.unload_ipython_extension(None)
+    assert not patch.is_patched("SVC")
+
+
 def test_set_output_names_and_routing() -> None:
     pandas = pytest.importorskip("pandas")
     from sklearn.cluster import KMeans
@@ -658,6 +712,15 @@ def test_check_estimator(name: str) -> None:
     also = {r["check_name"] for r in theirs if r["status"] == "failed"}
     failed = [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"]
     assert not [f for f in failed if f[0] not in also]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("family", _build.FAMILIES)
+def test_scikit_learns_own_tests(family: str) -> None:
+    runner = Path(__file__).with_name("run_sklearn_tests.py")
+    done = run(str(runner), "--family", family, "-p", "no:warnings")
+    assert done.returncode == 0, done.stdout[-5000:]
 
 
 def test_base_classes_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -57,6 +58,8 @@ class PatchedMixin:
         if model is not None:
             if name in self._ironlearn_defaults:
                 if name in self._ironlearn_native_defaults:
+                    # A copy, as shallow copies of this estimator share the model.
+                    model = self.__dict__[MODEL] = copy.copy(model)
                     setattr(model, name, value)
             elif (
                 name.endswith("_") and _is_public_result(type(self), name) and hasattr(model, name)
