@@ -80,6 +80,14 @@ class PatchedMixin:
         state.pop(_PARTS, None)
         return state
 
+    def __sklearn_tags__(self) -> Any:
+        tags: Any = super().__sklearn_tags__()  # type: ignore[misc]
+        # What ironlearn takes is taken, whatever scikit-learn would do with it.
+        native = self._ironlearn_native().__sklearn_tags__().input_tags
+        tags.input_tags.sparse |= native.sparse
+        tags.input_tags.allow_nan |= native.allow_nan
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         if self.__dict__.get(MODEL) is not None:
             return True
