@@ -139,8 +139,8 @@ TARGETS: dict[str, Callable[[np.ndarray], Any]] = {
     "strided": lambda y: np.repeat(y, 2)[::2],
     "other byte order": lambda y: y.astype(y.dtype.newbyteorder()),
     "series": pd.Series,
-    "nullable": lambda y: pd.Series(y, dtype="Int64"),
-    "on arrow": lambda y: pd.Series(y, dtype="int64[pyarrow]"),
+    "nullable": lambda y: pd.Series(y, dtype=_dtype(y, "Int64", "Float64")),
+    "on arrow": lambda y: pd.Series(y, dtype=_dtype(y, "int64[pyarrow]", "double[pyarrow]")),
     "shuffled index": lambda y: pd.Series(y, index=range(len(y), 0, -1)),
     "polars": pl.Series,
     "pyarrow": pa.array,
@@ -194,11 +194,7 @@ def test_container_of_weights(name: str, kind: str) -> None:
         return
     X, y = data(name)
     weights = 1.0 + np.arange(len(y)) % 3
-    containers: dict[str, Callable[[np.ndarray], Any]] = {
-        **TARGETS,
-        "nullable": lambda w: pd.Series(w, dtype="Float64"),
-    }
-    model = registry.make(name).fit(X, y, sample_weight=containers[kind](weights))
+    model = registry.make(name).fit(X, y, sample_weight=TARGETS[kind](weights))
     assert_same(name, model, X, registry.make(name).fit(X, y, sample_weight=weights), X)
 
 

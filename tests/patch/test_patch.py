@@ -115,6 +115,7 @@ def test_answers_are_those_of_ironlearn(name: str) -> None:
 
 
 @each
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_fitted_attributes_are_those_of_scikit_learn(name: str) -> None:
     X, y = registry.data(name)
     model = make(name).fit(X, y)
