@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from sklearn.base import is_classifier
 from sklearn.exceptions import DataConversionWarning
 
@@ -120,6 +121,19 @@ def test_container_of_rows(name: str, kind: str) -> None:
         assert hasattr(model, "feature_names_in_") == (kind == "record batch")
     else:
         assert list(model.feature_names_in_) == COLUMNS
+
+
+@each
+def test_frames_of_sparse_columns(name: str) -> None:
+    """They are sparse matrices to estimators that take those."""
+    X, y = data(name)
+    table = frame(X).astype(pd.SparseDtype(X.dtype, 0))
+    sparse = registry.make(name).__sklearn_tags__().input_tags.sparse
+    plain = sp.csr_matrix(X) if sparse else X
+    reference = registry.make(name).fit(plain, y)
+    model = registry.make(name).fit(table, y)
+    assert list(model.feature_names_in_) == COLUMNS
+    assert_same(name, model, table, reference, plain)
 
 
 @each

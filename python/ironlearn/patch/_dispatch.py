@@ -204,7 +204,7 @@ def adopt(model: Any) -> Any:
     from ironlearn.patch import _build
 
     name = type(model).__name__
-    if name not in _build.covered_names():
+    if not _build.is_covered(name):
         return model
     kind: Any = _build.patched_class(name)
     if type(model) is not kind._ironlearn_native:
