@@ -37,6 +37,14 @@ def _cells(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
             yield name, np.asarray(X.column(j))
 
 
+def refuse_lazy(X: Any) -> None:
+    """Raise TypeError for a frame that nothing has computed yet."""
+    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which holds a query and no data: pass X.collect()."
+        )
+
+
 def validate_data(estimator: Any, X: Any, **settings: Any) -> Any:
     """Return ``sklearn.utils.validation.validate_data(estimator, X, **settings)``.
 
@@ -50,12 +58,11 @@ def validate_data(estimator: Any, X: Any, **settings: Any) -> Any:
     TypeError
         X is lazy: nothing has computed it.
     """
-    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
-        raise TypeError(
-            f"X is a {type(X).__name__}, which holds a query and no data: pass X.collect()."
-        )
+    refuse_lazy(X)
     if type(X).__name__ == "RecordBatch":
         X = _table_of(X)
+    if not settings.get("accept_sparse") and _has_sparse_columns(X):
+        X = X.sparse.to_dense()
     if settings.get("skip_check_array") or columns_of(X) is None:
         return validation.validate_data(estimator, X, **settings)
     try:
@@ -76,6 +83,13 @@ def validate_data(estimator: Any, X: Any, **settings: Any) -> Any:
             if complaint is not None:
                 raise ValueError(complaint)
     return checked
+
+
+def _has_sparse_columns(X: Any) -> bool:
+    """Tell whether all columns of X are pandas' sparse ones."""
+    if not hasattr(X, "iloc") or getattr(X, "ndim", 0) != 2 or X.shape[1] == 0:
+        return False
+    return all(hasattr(dtype, "fill_value") for dtype in X.dtypes)
 
 
 def _table_of(X: Any) -> Any:

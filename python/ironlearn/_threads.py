@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,16 +53,27 @@ def _from_environment() -> int | None:
     return None
 
 
+def _in_joblib_worker() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.current_process().name.startswith("LokyProcess")
+
+
 def resolve(n_jobs: int | None) -> int:
     """Return the number of threads that `n_jobs` stands for.
 
     ``None`` means all processors this process may use, lowered by ``IRONLEARN_NUM_THREADS``
-    or ``OMP_NUM_THREADS``; a negative number counts back from all processors, as in joblib.
+    or ``OMP_NUM_THREADS``; a negative number counts back from all processors, as in joblib. In a
+    worker process of joblib's, whose environment tells its share of the processors, it counts
+    back from that share: a search with ``n_jobs=-1`` over forests with ``n_jobs=-1`` needs no
+    thread for each pair.
     """
     if n_jobs is None:
         cpus = available_cpus()
         wanted = _from_environment()
         return cpus if wanted is None else max(1, min(cpus, wanted))
     if n_jobs < 0:
-        return max(1, available_cpus() + 1 + n_jobs)
+        cpus = available_cpus()
+        if _in_joblib_worker():
+            cpus = min(cpus, _from_environment() or cpus)
+        return max(1, cpus + 1 + n_jobs)
     return n_jobs

@@ -20,6 +20,7 @@ ROWS = {
     "_parameters": 0,
     "_modelfile": 0,
     "_table": 1,
+    "_frames": 1,
     "_categories": 0,
     "_csr": 0,
     "_vocabulary": 0,

@@ -26,7 +26,7 @@ from common import registry
 from ironlearn import patch
 from ironlearn.base import TYPES
 from ironlearn.exceptions import FallbackError, FallbackWarning, InvalidParameterError
-from ironlearn.patch import _build, estimators
+from ironlearn.patch import _build, _dispatch, estimators
 
 NAMES = patch.covered()
 each = pytest.mark.parametrize("name", NAMES)
@@ -115,6 +115,7 @@ def test_answers_are_those_of_ironlearn(name: str) -> None:
 
 
 @each
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_fitted_attributes_are_those_of_scikit_learn(name: str) -> None:
     X, y = registry.data(name)
     model = make(name).fit(X, y)
@@ -207,7 +208,7 @@ def test_what_is_not_supported_falls_back_and_says_so() -> None:
     with pytest.warns(FallbackWarning, match=r"Hooked\._prune_tree is overridden") as caught:
         model = Hooked(random_state=0).fit(X, y)
     assert caught[0].filename == __file__
-    assert "DecisionTreeClassifier.fit ran in scikit-learn" in str(caught[0].message)
+    assert "DecisionTreeClassifier.fit runs in scikit-learn" in str(caught[0].message)
     assert model.score(X, y) == 1
     assert isinstance(model.tree_, sklearn.tree._tree.Tree)
     report = patch.report()
@@ -269,7 +270,7 @@ def test_modes_of_fallback(
         Hooked().fit(X, y)
     with ironlearn.sklearn_patch(fallback="log"), caplog.at_level(logging.WARNING):
         Hooked().fit(X, y)
-    assert "GaussianNB.fit ran in scikit-learn" in caplog.text
+    assert "GaussianNB.fit runs in scikit-learn" in caplog.text
     monkeypatch.setenv("IRONLEARN_PATCH_FALLBACK", "error")
     with pytest.raises(FallbackError):
         Hooked().fit(X, y)
@@ -356,7 +357,37 @@ def test_a_fallback_sees_the_same_random_numbers(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(ours.predict_proba(X), forest.predict_proba(X))
 
 
-def test_parameters_set_after_fit_count_and_results_cannot_be_set() -> None:
+@each
+@pytest.mark.filterwarnings("ignore::ironlearn.exceptions.FallbackWarning")
+def test_scikit_learn_goes_on_with_a_model_that_is_changed(name: str) -> None:
+    X, y = registry.data(name)
+    model = make(name).fit(X, y)
+    before = registry.answers(name, model, X)
+    attribute = "n_features_in_"
+    if name in _dispatch._SEALED:
+        with pytest.raises(AttributeError, match="cannot be set"):
+            setattr(model, attribute, X.shape[1])
+        return
+    setattr(model, attribute, X.shape[1])
+    assert "_ironlearn_model" not in vars(model)
+    for got, wanted in zip(registry.answers(name, model, X), before, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+    other = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+def test_forests_may_be_joined() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    one, two = (RandomForestClassifier(4, random_state=seed).fit(X, y) for seed in (0, 1))
+    mean = (one.predict_proba(X) + two.predict_proba(X)) / 2
+    with pytest.warns(FallbackWarning, match="estimators_ was set"):
+        one.estimators_ += two.estimators_
+    one.n_estimators = len(one.estimators_)
+    np.testing.assert_allclose(one.predict_proba(X), mean)
+
+
+def test_parameters_set_after_fit_count() -> None:
     from sklearn.cluster import KMeans
     from sklearn.svm import SVC
 
@@ -364,11 +395,18 @@ def test_parameters_set_after_fit_count_and_results_cannot_be_set() -> None:
     assert model.decision_function(X).shape == (150, 6)
     model.set_params(decision_function_shape="ovo")
     assert model.decision_function(X).shape == (150, 15)
+    with pytest.raises(AttributeError, match="support_ of this SVC cannot be set"):
+        model.support_ = np.zeros(3)
     means = KMeans(3, n_init=1, random_state=0).fit(X)
-    with pytest.raises(AttributeError, match="cluster_centers_ of this KMeans cannot be set"):
-        means.cluster_centers_ = np.zeros((3, 4))
     means.note_ = "mine"
     assert means.note_ == "mine"
+    with pytest.warns(FallbackWarning, match="cluster_centers_ was set") as caught:
+        means.cluster_centers_ = means.cluster_centers_[::-1].copy()
+    assert caught[0].filename == __file__
+    np.testing.assert_array_equal(means.predict(X), 2 - means.labels_)
+    assert ("KMeans", "cluster_centers_ =") in {row[:2] for row in patch.report().fallbacks}
+    means.fit(X)
+    np.testing.assert_array_equal(means.predict(X), means.labels_)
     with pytest.raises(AttributeError, match="only available when using a linear kernel"):
         _ = model.coef_
     with pytest.raises(AttributeError, match="no attribute 'nothing_'"):
@@ -423,6 +461,60 @@ def test_meta_estimators_and_functions_train_natively() -> None:
     k_means(X, 3, n_init=1)
     assert patch.report().native["KMeans"] == 1
     assert cross_val_score(GaussianNB(), X, y).mean() > 0.9
+
+
+def test_selection_and_inspection_find_what_they_read() -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+    from sklearn.feature_selection import RFE, SelectFromModel
+    from sklearn.inspection import permutation_importance
+    from sklearn.svm import SVC
+    from sklearn.tree import DecisionTreeClassifier
+
+    assert RFE(SVC(kernel="linear"), n_features_to_select=2).fit(X, y).support_.sum() == 2
+    chosen = SelectFromModel(RandomForestClassifier(5, random_state=0)).fit(X, y)
+    assert 1 <= chosen.transform(X).shape[1] < 4
+    tree = DecisionTreeClassifier(random_state=0).fit(X, y)
+    assert permutation_importance(tree, X, y, n_repeats=1).importances_mean.shape == (4,)
+    path = DecisionTreeClassifier(random_state=0).cost_complexity_pruning_path(X, y)
+    np.testing.assert_allclose(path.ccp_alphas, tree.cost_complexity_pruning_path(X, y).ccp_alphas)
+    assert "DecisionTreeClassifier" in tree._repr_html_()
+    assert not patch.report().fallbacks
+    # scikit-learn's boosting is made of scikit-learn's trees.
+    boosted = GradientBoostingClassifier(n_estimators=2).fit(X, y)
+    assert boosted.score(X, y) > 0.9
+
+
+def test_shallow_copies_do_not_share_parameters() -> None:
+    import copy
+
+    from sklearn.svm import SVC
+
+    model = SVC().fit(np.r_[X, X + 9], np.r_[y, y + 3])
+    other = copy.copy(model).set_params(decision_function_shape="ovo")
+    assert other.decision_function(X).shape == (150, 15)
+    assert model.decision_function(X).shape == (150, 6)
+    deep = copy.deepcopy(model)
+    np.testing.assert_array_equal(deep.predict(X), model.predict(X))
+
+
+def test_searches_in_worker_processes_stay_native() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import GridSearchCV
+
+    model = RandomForestClassifier(5, random_state=0)
+    search = GridSearchCV(model, {"max_depth": [1, 3]}, cv=2, n_jobs=2, error_score="raise")
+    here = GridSearchCV(model, {"max_depth": [1, 3]}, cv=2, error_score="raise")
+    wanted = here.fit(X, y).cv_results_["mean_test_score"]
+    assert list(search.fit(X, y).cv_results_["mean_test_score"]) == list(wanted)
+    assert "_ironlearn_model" in vars(search.best_estimator_)
+
+
+def test_notebooks_load_the_package_as_an_extension() -> None:
+    ironlearn.sklearn_unpatch()
+    patch.load_ipython_extension(None)
+    assert patch.is_patched("SVC")
+    patch.unload_ipython_extension(None)
+    assert not patch.is_patched("SVC")
 
 
 def test_set_output_names_and_routing() -> None:
@@ -621,6 +713,15 @@ def test_check_estimator(name: str) -> None:
     also = {r["check_name"] for r in theirs if r["status"] == "failed"}
     failed = [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"]
     assert not [f for f in failed if f[0] not in also]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("family", _build.FAMILIES)
+def test_scikit_learns_own_tests(family: str) -> None:
+    runner = Path(__file__).with_name("run_sklearn_tests.py")
+    done = run(str(runner), "--family", family, "-p", "no:warnings")
+    assert done.returncode == 0, done.stdout[-5000:]
 
 
 def test_base_classes_stay() -> None:

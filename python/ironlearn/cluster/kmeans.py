@@ -235,6 +235,9 @@ class KMeans(CentroidEstimator):
         )
         for i, value in enumerate(history):
             print(f"Iteration {i}, inertia {value}.")
+        if self.verbose and n_iter < self.max_iter:
+            why = f"center shift of at most {tol:.6g} within tolerance"
+            print(f"Converged at iteration {n_iter - 1}: {why if tol else 'strict convergence'}.")
         return _Run(centres, labels, inertia, n_iter)
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ironlearn import _core, _modelfile
-from ironlearn._frames import columns_of, validate_data
+from ironlearn._frames import columns_of, refuse_lazy, validate_data
 from ironlearn._parameters import ARRAY_LIKE, BOOLEAN, N_JOBS, NONE, integer, real
 from ironlearn._vocabulary import Vocabularies, as_rows, is_table, whole_numbers
 from ironlearn.base import FLOATS
@@ -273,6 +273,7 @@ class CategoricalNB(NaiveBayes):
         self, X: Any, known: Vocabularies | None, *, reset: bool
     ) -> tuple[NDArray[Any], Vocabularies | None]:
         """Return X as codes, and its vocabularies together with the known ones."""
+        refuse_lazy(X)
         given, X = X, as_rows(X)
         if not is_table(X) and known is None:
             return self._numbers(X, given, reset=reset), None
@@ -286,6 +287,7 @@ class CategoricalNB(NaiveBayes):
 
     def _fit_input(self, X: Any, *, reset: bool = True) -> NDArray[Any]:
         """Return X as codes by the vocabularies of the fitted model."""
+        refuse_lazy(X)
         given, X = X, as_rows(X)
         known = self._vocabularies
         if known is None and not is_table(X):

@@ -22,8 +22,21 @@ True
 False
 """
 
+from typing import Any
+
 from ironlearn.patch._events import Report, report, reset_report
 from ironlearn.patch._install import Patch, covered, is_patched, sklearn_patch, sklearn_unpatch
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Patch in a notebook: ``%load_ext ironlearn.patch``."""
+    sklearn_patch()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Undo the patch: ``%unload_ext ironlearn.patch``."""
+    sklearn_unpatch()
+
 
 __all__ = [
     "Patch",

@@ -54,7 +54,12 @@ class PatchedMeta(ABCMeta):
 
 def covered_names() -> list[str]:
     """Return the names of all estimators that this build can replace."""
-    return [name for name in TYPES if _sklearn_module(name) is not None]
+    return [name for name in TYPES if is_covered(name)]
+
+
+def is_covered(name: str) -> bool:
+    """Tell whether this build can replace the estimator `name`."""
+    return name in TYPES and _sklearn_module(name) is not None
 
 
 def _sklearn_module(name: str) -> str | None:

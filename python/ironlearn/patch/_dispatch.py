@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,9 @@ _PARTS = "_ironlearn_parts"
 
 #: What ironlearn raises for what it does not do. Anything else is a defect and is shown.
 _REFUSALS = (ValueError, TypeError, NotImplementedError)
+
+#: Classes whose state in scikit-learn is more than their public attributes.
+_SEALED = frozenset({"SVC", "SVR", "MiniBatchKMeans", "BisectingKMeans"})
 
 _MISSING = object()
 
@@ -54,14 +58,13 @@ class PatchedMixin:
         if model is not None:
             if name in self._ironlearn_defaults:
                 if name in self._ironlearn_native_defaults:
+                    # A copy, as shallow copies of this estimator share the model.
+                    model = self.__dict__[MODEL] = copy.copy(model)
                     setattr(model, name, value)
             elif (
                 name.endswith("_") and _is_public_result(type(self), name) and hasattr(model, name)
             ):
-                raise AttributeError(
-                    f"{name} of this {type(self).__name__} cannot be set: ironlearn fitted it, and "
-                    "its models do not change. Outside of the patch scikit-learn's can."
-                )
+                _hand_over(self, model, name)
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
@@ -72,9 +75,18 @@ class PatchedMixin:
         return sorted(names)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())  # type: ignore[misc]
+        whole: Any = super().__getstate__()
+        state = dict(whole)
         state.pop(_PARTS, None)
         return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags: Any = super().__sklearn_tags__()  # type: ignore[misc]
+        # What ironlearn takes is taken, whatever scikit-learn would do with it.
+        native = self._ironlearn_native().__sklearn_tags__().input_tags
+        tags.input_tags.sparse |= native.sparse
+        tags.input_tags.allow_nan |= native.allow_nan
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         if self.__dict__.get(MODEL) is not None:
@@ -87,7 +99,7 @@ class PatchedMixin:
 
 def _is_public_result(kind: Any, name: str) -> bool:
     """Tell whether the fitted model answers for `name`: its results, not its parameters."""
-    if name == "_n_features_out":
+    if name in _PRIVATE:
         return True
     return not name.startswith("_") and name not in kind._ironlearn_native_defaults
 
@@ -98,6 +110,9 @@ def fitted_attribute(estimator: Any, model: Any, name: str) -> Any:
     ``tree_`` is scikit-learn's own class, and a forest's trees are patched estimators, as plots,
     explainers and converters demand.
     """
+    read = _PRIVATE.get(name)
+    if read is not None:
+        return read(model)
     value = getattr(model, name)
     make = _TRANSLATED.get(name)
     if make is None:
@@ -106,6 +121,38 @@ def fitted_attribute(estimator: Any, model: Any, name: str) -> Any:
     if name not in parts:
         parts[name] = make(value)
     return parts[name]
+
+
+def _hand_over(estimator: Any, model: Any, attribute: str) -> None:
+    """Let scikit-learn go on with what ironlearn fitted: its models can be changed."""
+    name = estimator._ironlearn_genuine.__name__
+    if name in _SEALED:
+        raise AttributeError(
+            f"{attribute} of this {name} cannot be set: ironlearn fitted it, and its models do "
+            "not change. Outside of the patch scikit-learn's can."
+        )
+    reason = f"{attribute} was set, and models of ironlearn do not change"
+    _events.forbid(name, f"{attribute} =", reason, None)
+    results: dict[str, Any] = {}
+    for result in dir(model):
+        if not result.endswith("_") or not _is_public_result(type(estimator), result):
+            continue
+        if isinstance(inspect.getattr_static(type(estimator), result, None), property):
+            continue  # computed from the others
+        value: Any = getattr(estimator, result, _MISSING)
+        if value is not _MISSING:
+            frozen = isinstance(value, np.ndarray) and not value.flags.writeable
+            results[result] = value.copy() if frozen else value
+    if "KMeans" in name:
+        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+        results["_n_threads"] = _openmp_effective_n_threads()
+    for key in (MODEL, _PARTS):
+        estimator.__dict__.pop(key, None)
+    estimator.__dict__.update(results)
+    estimator.__dict__[FOREIGN] = sorted(results)
+    _events.record(_events.Event("fallback", name, f"{attribute} =", reason, 0.0))
+    _events.announce(name, f"{attribute} =", reason, stacklevel=3)
 
 
 def _genuine_tree(tree: Any) -> Any:
@@ -122,6 +169,29 @@ def _adopted(value: Any) -> Any:
     return [adopt(part) for part in value] if isinstance(value, list) else adopt(value)
 
 
+def _runs(model: Any) -> int:
+    """Return how many runs a k-means made."""
+    if not isinstance(model.init, str) and not callable(model.init):
+        return 1
+    if model.n_init != "auto":
+        return int(model.n_init)
+    if isinstance(model.init, str) and model.init.startswith("k-means"):
+        return 1
+    return 3 if "MiniBatch" in type(model).__name__ else 10
+
+
+def _reader(name: str) -> Callable[[Any], Any]:
+    return lambda model: getattr(model, name)
+
+
+#: Private attributes that mixins of scikit-learn's and libraries around it read.
+_PRIVATE: dict[str, Callable[[Any], Any]] = {
+    "_n_features_out": _reader("_n_features_out"),
+    "_gamma": _reader("_gamma"),
+    "_n_init": _runs,
+    "_n_samples_bootstrap": _reader("_n_draws"),
+}
+
 _TRANSLATED: dict[str, Callable[[Any], Any]] = {
     "tree_": _genuine_tree,
     "estimators_": _adopted,
@@ -134,7 +204,7 @@ def adopt(model: Any) -> Any:
     from ironlearn.patch import _build
 
     name = type(model).__name__
-    if name not in _build.covered_names():
+    if not _build.is_covered(name):
         return model
     kind: Any = _build.patched_class(name)
     if type(model) is not kind._ironlearn_native:
@@ -166,7 +236,7 @@ def train(
     reason = _refusal(estimator, continues, args, kwargs) or reason
     cause: Exception | None = None
     if reason is None:
-        random_state = getattr(estimator, "random_state", None)
+        random_state: Any = getattr(estimator, "random_state", None)
         drawn = (
             random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
         )

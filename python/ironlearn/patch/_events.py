@@ -148,7 +148,7 @@ def set_mode(mode: str | None) -> str | None:
     global _mode
     if mode is not None and mode not in MODES:
         raise InvalidParameterError(f"fallback must be one of {MODES} or None. Got {mode!r}.")
-    before, _mode = _mode, mode  # type: ignore[assignment]
+    before, _mode = _mode, mode
     return before
 
 
@@ -178,7 +178,7 @@ def forbid(name: str, method: str, reason: str, cause: Exception | None) -> None
 
 def announce(name: str, method: str, reason: str, stacklevel: int) -> None:
     """Tell of a fallback."""
-    text = f"{name}.{method} ran in scikit-learn, not in ironlearn: {reason}"
+    text = f"{name}.{method} runs in scikit-learn, not in ironlearn: {reason}"
     if mode() == "warn":
         warnings.warn(text, FallbackWarning, stacklevel=stacklevel + 1)
     else:

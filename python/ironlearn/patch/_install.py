@@ -47,12 +47,24 @@ def is_patched(name: str) -> bool:
     ----------
     name : str
         A class name.
+
+    Returns
+    -------
+    bool
+        True between `sklearn_patch` and `sklearn_unpatch`.
     """
     return name in _active
 
 
 class Patch:
     """What one call of `sklearn_patch` changed; as a context manager it is undone at the end.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The classes that the call replaced.
+    mode_before : str or None
+        What fallbacks did before the call.
 
     Attributes
     ----------
@@ -166,7 +178,7 @@ def _replace(name: str, genuine: type, patched: type) -> None:
         if name in inside and module is not None and vars(module).get(name) is genuine:
             setattr(module, name, patched)
     # pickle finds a class by its name, which now means another one.
-    copyreg.pickle(genuine, _reduce_genuine)  # type: ignore[arg-type]
+    copyreg.pickle(genuine, _reduce_genuine)
 
 
 def _restore(name: str, genuine: type, patched: type) -> None:

@@ -11,7 +11,7 @@ from ironlearn.patch import _build
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in _build.covered_names():
+    if not _build.is_covered(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _build.patched_class(name)
 

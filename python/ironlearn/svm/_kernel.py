@@ -160,8 +160,9 @@ class KernelMachine(Estimator):
                 print(f"[{name}] problem {k}: {steps} iterations, objective {value:.9g}")
         if not converged:
             warnings.warn(
-                f"{name}: solver terminated early (max_iter={self.max_iter}). Consider "
-                "pre-processing your data with StandardScaler or MinMaxScaler.",
+                # In the words of scikit-learn, by which programs filter.
+                f"Solver terminated early (max_iter={self.max_iter}).  Consider pre-processing "
+                "your data with StandardScaler or MinMaxScaler.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
