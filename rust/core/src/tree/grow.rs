@@ -67,8 +67,21 @@ impl<'a> Prepared<'a> {
     /// Checks the values and bins them where bins are asked for.
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
         let missing = check_finite(data.x)?;
-        let fast = FastData::new(data, params, missing, control)?;
-        let random = RandomData::new(data, params, missing, control)?;
+        if data.targets.codes().is_empty() {
+            return Err(Error::InvalidParameter {
+                name: "y",
+                given: "numbers".into(),
+                expected: "class codes: the search for numbers is not part of this version".into(),
+            });
+        }
+        let (fast, random) = if data.targets.one_of_classes() {
+            (
+                FastData::new(data, params, missing, control)?,
+                RandomData::new(data, params, missing, control)?,
+            )
+        } else {
+            (None, None)
+        };
         Self::with(data, params, fast, random, control)
     }
 
@@ -133,7 +146,7 @@ impl<'a> Prepared<'a> {
             tree: TreeArrays::default(),
             codes: Vec::new(),
             total: 0.0,
-            value: vec![0.0; self.params.n_classes],
+            value: vec![0.0; self.data.targets.outputs().width()],
             control,
         };
         let root = Task {
@@ -218,14 +231,17 @@ impl Grower<'_> {
     fn open(&mut self, task: Task) -> Result<Option<Pending>> {
         self.control.check()?;
         let params = self.params;
-        let mut counts = vec![0.0; params.n_classes];
+        let mut counts = vec![0.0; self.value.len()];
         self.search
             .count(&self.rows[task.start..task.end], &mut counts);
-        let weight: f64 = counts.iter().sum();
+        // Each output has the whole weight.
+        let weight: f64 = counts[..params.n_classes].iter().sum();
         if task.parent.is_none() {
             self.total = weight;
         }
-        let impurity = params.criterion.impurity(&counts, weight);
+        let impurity = params
+            .criterion
+            .mean_impurity(&counts, params.n_classes, weight);
         let node = self.add_node(&task, &counts, weight, impurity)?;
         let rows = task.end - task.start;
         if params.max_depth.is_some_and(|depth| task.depth >= depth)
@@ -314,15 +330,16 @@ impl Grower<'_> {
 
     /// Class-1 share, weight and impurity of a child.
     fn side(&self, start: usize, end: usize) -> (f64, f64, f64) {
-        let mut counts = vec![0.0; self.params.n_classes];
+        let classes = self.params.n_classes;
+        let mut counts = vec![0.0; self.value.len()];
         self.search.count(&self.rows[start..end], &mut counts);
-        let weight: f64 = counts.iter().sum();
+        let weight: f64 = counts[..classes].iter().sum();
         let share = counts.get(1).map_or(0.0, |c| c / weight);
-        (
-            share,
-            weight,
-            self.params.criterion.impurity(&counts, weight),
-        )
+        let impurity = self
+            .params
+            .criterion
+            .mean_impurity(&counts, classes, weight);
+        (share, weight, impurity)
     }
 
     fn child_bounds(

@@ -15,8 +15,12 @@ use ironlearn_kernels::tier::{Tier, active};
 const SIDE_BY_SIDE: usize = 1 << 11;
 const DEEPEST: usize = 40;
 
-/// Bytes of a block, which is to stay in the second-level cache with what is beside it.
+/// Bytes of a block that stays in the second-level cache with what is beside it.
 const BLOCK_BYTES: usize = 1 << 19;
+
+/// Rows are copied once they are this part of those around them: then most of what is loaded
+/// with a cell would not be used.
+const SPARSE: usize = 8;
 
 /// Fewer rows are not worth a block.
 const BLOCK_ROWS: usize = 8;
@@ -32,6 +36,13 @@ struct Task {
     parent: Option<(usize, bool)>,
     /// Groups of its sums that wait.
     groups: u32,
+}
+
+/// The cells that a subtree is grown on: of all rows, or of those of a block.
+struct Place<'p, C> {
+    columns: Columns<'p, C>,
+    /// The rows of a block.
+    rows: Option<&'p [u32]>,
 }
 
 /// What the growth of one tree reads.
@@ -89,13 +100,16 @@ fn side_by_side<C: Meaning>(
     };
     let apart = control.threads() > 1 && rows.len() >= SIDE_BY_SIDE && task.depth < DEEPEST;
     let mut grower = Grower::new(context, sums.detach(task.groups), control.single());
-    let columns = context.coded.columns();
+    let place = Place {
+        columns: context.coded.columns(),
+        rows: None,
+    };
     if !apart {
         grower.stack.push(task);
-        grower.subtree(columns, rows, 0, false)?;
+        grower.subtree(&place, rows, 0)?;
         return Ok(grower.arrays);
     }
-    grower.open(columns, rows, task)?;
+    grower.open(place.columns, rows, task)?;
     let (Some(left), Some(right)) = (grower.stack.pop(), grower.stack.pop()) else {
         return Ok(grower.arrays);
     };
@@ -134,7 +148,15 @@ struct Grower<'a, C> {
     best: Vec<C>,
     scratch: Vec<u32>,
     value: Vec<f64>,
-    block: Vec<C>,
+    /// Buffers of blocks that are not in use.
+    blocks: Vec<Block<C>>,
+}
+
+/// The rows of a subtree: their cells, their numbers in the data, and their places.
+#[derive(Default)]
+struct Block<C> {
+    cells: Vec<C>,
+    rows: Vec<u32>,
     places: Vec<u32>,
 }
 
@@ -151,73 +173,64 @@ impl<'a, C: Meaning> Grower<'a, C> {
             best: Vec::new(),
             scratch: Vec::new(),
             value: vec![0.0; context.params.n_classes],
-            block: Vec::new(),
-            places: Vec::new(),
+            blocks: Vec::new(),
         }
     }
 
-    /// Grows until no more nodes wait than `base`; tasks above count in `rows`.
-    fn subtree(
-        &mut self,
-        columns: Columns<C>,
-        rows: &mut [u32],
-        base: usize,
-        in_block: bool,
-    ) -> Result<()> {
+    /// Grows until no more nodes wait than `base`; the tasks above count in `rows`.
+    fn subtree(&mut self, place: &Place<C>, rows: &mut [u32], base: usize) -> Result<()> {
         while self.stack.len() > base {
             let Some(task) = self.stack.pop() else { break };
             let range = task.start as usize..(task.start + task.rows) as usize;
-            if !in_block && self.fits_block(range.len()) {
-                self.in_block(&rows[range], task)?;
+            if self.wants_block(range.len(), place.columns.rows) {
+                self.in_block(place, &rows[range], task)?;
             } else {
-                self.open(columns, &mut rows[range], task)?;
+                self.open(place.columns, &mut rows[range], task)?;
             }
         }
         Ok(())
     }
 
-    /// Whether a subtree of so many rows gets a block of its own: one that stays in cache, and
-    /// whose copying pays off where nodes look at few of many features.
-    fn fits_block(&self, rows: usize) -> bool {
-        let Context {
-            data,
-            params,
-            coded,
-            ..
-        } = self.context;
+    /// Whether a subtree of `rows` of `all` rows gets a block of its own. Copying pays off where
+    /// the block comes closer to the processor, and where nodes look at enough of the features.
+    fn wants_block(&self, rows: usize, all: usize) -> bool {
+        let Context { data, params, .. } = self.context;
+        let bytes = |rows| rows * data.features * size_of::<C>();
         let looks = params.max_features * rows.max(1).ilog2() as usize;
-        (BLOCK_ROWS..coded.rows).contains(&rows)
-            && rows * data.features * size_of::<C>() <= BLOCK_BYTES
-            && data.features <= 8 * looks
+        let closer = bytes(rows) <= BLOCK_BYTES && bytes(all) > 4 * BLOCK_BYTES;
+        let denser = rows <= all / SPARSE && bytes(all) > BLOCK_BYTES;
+        (closer || denser) && rows >= BLOCK_ROWS && data.features <= 8 * looks
     }
 
     /// Copies the rows of a subtree and grows it there.
-    fn in_block(&mut self, rows: &[u32], task: Task) -> Result<()> {
+    fn in_block(&mut self, place: &Place<C>, rows: &[u32], task: Task) -> Result<()> {
         let cells = rows.len() * self.context.data.features;
-        let mut block = std::mem::take(&mut self.block);
-        if block.len() < cells {
-            block.resize(cells, C::default());
+        let mut block = self.blocks.pop().unwrap_or_default();
+        if block.cells.len() < cells {
+            block.cells.resize(cells, C::default());
         }
-        let mut places = std::mem::take(&mut self.places);
-        places.clear();
-        places.extend(0..task.rows);
-        C::copy_rows(
-            self.context.coded,
-            self.context.data.x,
-            rows,
-            &mut block[..cells],
-        );
-        self.sums.enter_block(rows);
-        let columns = Columns {
-            cells: &block[..cells],
-            rows: rows.len(),
+        block.rows.clear();
+        match place.rows {
+            None => block.rows.extend_from_slice(rows),
+            Some(around) => block.rows.extend(rows.iter().map(|&r| around[r as usize])),
+        }
+        block.places.clear();
+        block.places.extend(0..task.rows);
+        let Context { data, coded, .. } = self.context;
+        C::copy_rows(coded, data.x, &block.rows, &mut block.cells[..cells]);
+        let outside = self.sums.enter_block(&block.rows);
+        let inner = Place {
+            columns: Columns {
+                cells: &block.cells[..cells],
+                rows: rows.len(),
+            },
+            rows: Some(&block.rows),
         };
         let base = self.stack.len();
         self.stack.push(Task { start: 0, ..task });
-        let grown = self.subtree(columns, &mut places, base, true);
-        self.sums.leave_block();
-        self.block = block;
-        self.places = places;
+        let grown = self.subtree(&inner, &mut block.places, base);
+        self.sums.leave_block(outside);
+        self.blocks.push(block);
         grown
     }
 
@@ -307,12 +320,12 @@ impl<'a, C: Meaning> Grower<'a, C> {
             }
             varies = true;
             let ends = [low, high].map(|cell| f64::from(C::value(coded, feature, cell)));
-            let mut threshold =
-                ends[0] + Stream::new(key, feature as u64 + 1).next_f64() * (ends[1] - ends[0]);
+            let share = Stream::new(key, feature as u64 + 1).next_f64();
+            let mut threshold = ends[0] + share * (ends[1] - ends[0]);
             if threshold >= ends[1] {
                 threshold = ends[0];
             }
-            let cell = C::cut(coded, feature, low, high, threshold);
+            let cell = C::cut(coded, feature, low, high, share, threshold);
             let Some(score) = self.sums.score(&self.cells, cell) else {
                 continue;
             };

@@ -54,11 +54,11 @@ impl RandomData {
         {
             return Ok(None);
         }
-        let cells = match Coded::bytes(data, control)? {
+        let (rule, order) = ClassRule::new(data.targets.codes(), params);
+        let cells = match Coded::bytes(data, &order, control)? {
             Some(coded) => Cells::Bytes(coded),
-            None => Cells::Keys(Coded::keys(data, control)?),
+            None => Cells::Keys(Coded::keys(data, &order, control)?),
         };
-        let rule = ClassRule::new(params, data.rows);
         Ok(Some(RandomData { cells, rule }))
     }
 
@@ -71,12 +71,25 @@ impl RandomData {
         tree: u64,
         control: &Control,
     ) -> Result<TreeArrays> {
-        let (rows, sums) = self.rule.root(data.y, weight);
         match &self.cells {
-            Cells::Bytes(coded) => grow::grow(data, params, coded, rows, sums, tree, control),
-            Cells::Keys(coded) => grow::grow(data, params, coded, rows, sums, tree, control),
+            Cells::Bytes(coded) => {
+                let weight = in_order(weight, coded.order());
+                let (rows, sums) = self.rule.root(weight.as_deref());
+                grow::grow(data, params, coded, rows, sums, tree, control)
+            }
+            Cells::Keys(coded) => {
+                let weight = in_order(weight, coded.order());
+                let (rows, sums) = self.rule.root(weight.as_deref());
+                grow::grow(data, params, coded, rows, sums, tree, control)
+            }
         }
     }
+}
+
+/// The weights in the order of the coded rows; none where all rows count once.
+fn in_order(weight: Option<&[f64]>, order: &[u32]) -> Option<Vec<f64>> {
+    let weight = weight.filter(|weight| weight.iter().any(|&w| w != 1.0))?;
+    Some(order.iter().map(|&row| weight[row as usize]).collect())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::grow::Prepared;
 use crate::tree::nodes::TreeArrays;
-use crate::tree::{Criterion, Splitter, TrainingSet, TreeParams};
+use crate::tree::{Criterion, Splitter, Targets, TrainingSet, TreeParams};
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 
@@ -58,7 +58,10 @@ impl Case {
             x: &x,
             rows: self.rows,
             features: self.features,
-            y: &y,
+            targets: Targets::Classes {
+                codes: &y,
+                n_classes: &[self.classes],
+            },
             weight: weight.as_deref().filter(|w| w.iter().any(|&w| w > 0.0)),
             categorical: None,
             monotonic: None,
@@ -146,6 +149,7 @@ fn large_nodes_blocks_and_threads_agree_too() {
         (12_000, 5, 0, 2),
         (9_000, 40, 0, 4),
         (9_000, 90, 200, 10),
+        (9_000, 90, 0, 3),
         (3_000, 300, 2, 3),
     ] {
         for weight in [Weight::None, Weight::Counts, Weight::Numbers] {
