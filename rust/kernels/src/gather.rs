@@ -72,6 +72,24 @@ impl<'a> Places<'a> {
     }
 }
 
+/// Asks for cells that will be read soon, so that waiting for them overlaps with other work.
+#[inline]
+pub fn prefetch<T>(cells: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        let start = cells.as_ptr().cast::<i8>();
+        for byte in (0..size_of_val(cells)).step_by(LINE) {
+            // SAFETY: SSE belongs to the baseline of x86-64, the address lies within the slice,
+            // and a hint reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(byte)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = cells;
+}
+
 /// Rows and columns of a tile of bytes.
 pub const TILE: usize = 16;
 

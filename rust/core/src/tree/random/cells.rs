@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::parallel::{Control, fill_chunks, map_chunks};
 use crate::tree::fast::codes::distinct;
 use crate::tree::params::TrainingSet;
-use ironlearn_kernels::gather::{Cell, TILE, key_of, of_key, transpose_tile};
+use ironlearn_kernels::gather::{Cell, TILE, key_of, of_key, prefetch, transpose_tile};
 
 /// Columns that are coded together: one cache line of a row of X.
 const GROUP: usize = 16;
@@ -79,31 +79,31 @@ impl Meaning for u8 {
     }
 
     fn copy_rows(coded: &Coded<u8>, _: &[f32], rows: &[u32], out: &mut [u8]) {
-        let features = coded.features;
+        let (features, count) = (coded.features, rows.len());
         let row = |number: u32| &coded.by_row[number as usize * features..][..features];
-        let whole = features - features % TILE;
-        let mut start = 0;
-        let mut strips = rows.chunks_exact(TILE);
-        for strip in &mut strips {
-            let strip: [&[u8]; TILE] = std::array::from_fn(|i| row(strip[i]));
-            for first in (0..whole).step_by(TILE) {
-                let tile = strip.map(|row| row[first..][..TILE].try_into().expect("a tile"));
+        let whole = (features - features % TILE, count - count % TILE);
+        rows.iter()
+            .take(TILE)
+            .for_each(|&number| prefetch(row(number)));
+        for start in (0..whole.1).step_by(TILE) {
+            let next = rows[start + TILE..].iter().take(TILE);
+            next.for_each(|&number| prefetch(row(number)));
+            for first in (0..whole.0).step_by(TILE) {
+                let mut tile = [[0; TILE]; TILE];
+                for (cells, &number) in tile.iter_mut().zip(&rows[start..]) {
+                    cells.copy_from_slice(&row(number)[first..first + TILE]);
+                }
                 for (j, cells) in transpose_tile(tile).iter().enumerate() {
-                    out[(first + j) * rows.len() + start..][..TILE].copy_from_slice(cells);
+                    out[(first + j) * count + start..][..TILE].copy_from_slice(cells);
                 }
             }
-            for feature in whole..features {
-                for (i, row) in strip.iter().enumerate() {
-                    out[feature * rows.len() + start + i] = row[feature];
-                }
-            }
-            start += TILE;
         }
-        for &number in strips.remainder() {
-            for (feature, &cell) in row(number).iter().enumerate() {
-                out[feature * rows.len() + start] = cell;
+        // What does not fill a tile.
+        for (i, &number) in rows.iter().enumerate() {
+            let first = if i < whole.1 { whole.0 } else { 0 };
+            for (feature, &cell) in row(number).iter().enumerate().skip(first) {
+                out[feature * count + i] = cell;
             }
-            start += 1;
         }
     }
 }
@@ -125,23 +125,13 @@ impl Meaning for i32 {
             let number = coded.order[number as usize] as usize;
             &x[number * features..][..features]
         };
-        let mut start = 0;
-        let mut strips = rows.chunks_exact(TILE);
-        for strip in &mut strips {
-            let strip: [&[f32]; TILE] = std::array::from_fn(|i| row(strip[i]));
-            for feature in 0..features {
-                let cells = &mut out[feature * rows.len() + start..][..TILE];
-                for (cell, row) in cells.iter_mut().zip(strip) {
-                    *cell = key_of(row[feature]);
-                }
+        for (i, &number) in rows.iter().enumerate() {
+            if let Some(&later) = rows.get(i + TILE) {
+                prefetch(row(later));
             }
-            start += TILE;
-        }
-        for &number in strips.remainder() {
             for (feature, &value) in row(number).iter().enumerate() {
-                out[feature * rows.len() + start] = key_of(value);
+                out[feature * rows.len() + i] = key_of(value);
             }
-            start += 1;
         }
     }
 }

@@ -201,9 +201,11 @@ impl<'a> ClassSums<'a> {
         self.left.rows.resize(self.node.len(), 0);
         self.best.rows.resize(self.node.len(), 0);
         if !self.weight.is_empty() {
-            self.weights.resize(rows.len(), 0.0);
+            if self.weights.len() < rows.len() {
+                self.weights.resize(rows.len(), 0.0);
+            }
             let all = self.block.as_deref().unwrap_or(self.weight);
-            rows.gather(all, &mut self.weights);
+            rows.gather(all, &mut self.weights[..rows.len()]);
         }
     }
 

@@ -20,7 +20,7 @@ const BLOCK_BYTES: usize = 1 << 19;
 
 /// Rows are copied once they are this part of those around them: then most of what is loaded
 /// with a cell would not be used.
-const SPARSE: usize = 8;
+const SPARSE: usize = 16;
 
 /// Fewer rows are not worth a block.
 const BLOCK_ROWS: usize = 8;
@@ -263,7 +263,8 @@ impl<'a, C: Meaning> Grower<'a, C> {
         let Some(best) = self.search(columns, &places, task.key) else {
             return Ok(());
         };
-        let [(left, left_groups), (right, right_groups)] = self.sums.split(&self.best, best.cell);
+        let [(left, left_groups), (right, right_groups)] =
+            self.sums.split(&self.best[..rows.len()], best.cell);
         let improvement = weight / self.context.total
             * (impurity - right.0 / weight * right.1 - left.0 / weight * left.1);
         if improvement + f64::EPSILON < params.min_impurity_decrease {
@@ -299,8 +300,12 @@ impl<'a, C: Meaning> Grower<'a, C> {
         let width = coded.features;
         let shuffle = params.max_features < width;
         let mut stream = Stream::new(key, 0);
-        self.cells.resize(places.len(), C::default());
-        self.best.resize(places.len(), C::default());
+        let rows = places.len();
+        for buffer in [&mut self.cells, &mut self.best] {
+            if buffer.len() < rows {
+                buffer.resize(rows, C::default());
+            }
+        }
         self.draw.reset();
         let mut best: Option<Best<C>> = None;
         let mut varies = false;
@@ -313,8 +318,9 @@ impl<'a, C: Meaning> Grower<'a, C> {
             } else {
                 drawn
             };
-            places.gather(columns.column(feature), &mut self.cells);
-            let (low, high) = extremes(tier, &self.cells);
+            let cells = &mut self.cells[..rows];
+            places.gather(columns.column(feature), cells);
+            let (low, high) = extremes(tier, cells);
             if low == high {
                 continue;
             }
@@ -326,7 +332,7 @@ impl<'a, C: Meaning> Grower<'a, C> {
                 threshold = ends[0];
             }
             let cell = C::cut(coded, feature, low, high, share, threshold);
-            let Some(score) = self.sums.score(&self.cells, cell) else {
+            let Some(score) = self.sums.score(cells, cell) else {
                 continue;
             };
             let better = best.as_ref().is_none_or(|best| {
@@ -350,7 +356,9 @@ impl<'a, C: Meaning> Grower<'a, C> {
     /// Moves the rows that go left before the others, keeping their order, and returns where
     /// the others begin.
     fn partition(&mut self, rows: &mut [u32], cut: C) -> usize {
-        self.scratch.resize(rows.len(), 0);
+        if self.scratch.len() < rows.len() {
+            self.scratch.resize(rows.len(), 0);
+        }
         let (mut left, mut right) = (0, 0);
         for i in 0..rows.len() {
             let row = rows[i];
