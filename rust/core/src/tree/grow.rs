@@ -3,9 +3,10 @@
 use super::bins::Bins;
 use super::fast::FastData;
 use super::nodes::{Split, TreeArrays};
-use super::params::{TrainingSet, TreeParams};
+use super::numbers::NumberData;
+use super::params::{Targets, TrainingSet, TreeParams};
 use super::sorted::{NodeView, SortedSearch, child_key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use std::cmp::Ordering;
@@ -18,6 +19,8 @@ pub(crate) struct Prepared<'a> {
     /// Where settings and values allow it, the fast engine; this one takes the trees whose
     /// weights it cannot.
     fast: Option<FastData>,
+    /// Where targets are numbers: another engine takes all trees.
+    numbers: Option<NumberData<'a>>,
     bins: Vec<Bins>,
 }
 
@@ -64,13 +67,6 @@ impl<'a> Prepared<'a> {
     /// Checks the values and bins them where bins are asked for.
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
         let missing = check_finite(data.x)?;
-        if data.targets.codes().is_empty() {
-            return Err(Error::InvalidParameter {
-                name: "y",
-                given: "numbers".into(),
-                expected: "class codes: the search for numbers is not part of this version".into(),
-            });
-        }
         let fast = if data.targets.one_of_classes() {
             FastData::new(data, params, missing, control)?
         } else {
@@ -101,10 +97,23 @@ impl<'a> Prepared<'a> {
                 bins.push(Bins::new(&mut column, params.max_bins));
             }
         }
+        let numbers = match data.targets {
+            Targets::Classes { .. } => None,
+            Targets::Values {
+                values,
+                outputs,
+                loss,
+            } => {
+                let target = (values, outputs, loss);
+                let bins = std::mem::take(&mut bins);
+                Some(NumberData::new(data, params, target, bins, control)?)
+            }
+        };
         Ok(Prepared {
             data: *data,
             params,
             fast,
+            numbers,
             bins,
         })
     }
@@ -117,6 +126,9 @@ impl<'a> Prepared<'a> {
 
     /// Grows the tree with this number on the rows of positive `weight`.
     pub fn grow(&self, weight: Option<&[f64]>, tree: u64, control: &Control) -> Result<TreeArrays> {
+        if let Some(numbers) = &self.numbers {
+            return numbers.grow(weight, tree, control);
+        }
         if let Some(fast) = &self.fast
             && let Some(grown) = fast.grow(&self.data, self.params, weight, tree, control)?
         {
@@ -282,13 +294,7 @@ impl Grower<'_> {
         weight: f64,
         impurity: f64,
     ) -> Result<usize> {
-        if self.tree.len() >= i32::MAX as usize {
-            return Err(Error::TooLarge {
-                what: "The number of nodes of a tree",
-                given: self.tree.len().to_string(),
-                limit: i32::MAX.to_string(),
-            });
-        }
+        self.tree.expect_room(1)?;
         for (v, c) in self.value.iter_mut().zip(counts) {
             *v = c / weight;
         }
