@@ -28,6 +28,7 @@ TYPES: Mapping[str, str] = {
     "ComplementNB": "ironlearn.naive_bayes",
     "BernoulliNB": "ironlearn.naive_bayes",
     "DecisionTreeClassifier": "ironlearn.tree",
+    "DecisionTreeRegressor": "ironlearn.tree",
     "RandomForestClassifier": "ironlearn.ensemble",
     "LinearSVC": "ironlearn.svm",
     "SVC": "ironlearn.svm",

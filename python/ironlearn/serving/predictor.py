@@ -78,6 +78,7 @@ _PREDICTORS: dict[str, str] = {
     "ComplementNB": "ironlearn.serving.discrete_nb:DiscretePredictor",
     "BernoulliNB": "ironlearn.serving.discrete_nb:DiscretePredictor",
     "DecisionTreeClassifier": "ironlearn.serving.trees:ForestPredictor",
+    "DecisionTreeRegressor": "ironlearn.serving.trees:ForestRegressionPredictor",
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",

@@ -9,7 +9,9 @@ use super::source::Rows;
 use crate::error::Result;
 use crate::parallel::{Control, each_mut};
 use crate::rng::Stream;
+use crate::tree::Loss;
 use crate::tree::nodes::{Split, TreeArrays};
+use crate::tree::params::Splitter;
 use crate::tree::sorted::child_key;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -139,6 +141,7 @@ struct Grower<'a, 'l> {
     codes: Codes,
     sides: Sides,
     ranked: Ranked,
+    centred: Vec<(f64, f64)>,
     scanners: Vec<Scanner>,
     drawn: Vec<u32>,
     scratch: Vec<u32>,
@@ -154,6 +157,7 @@ impl<'a, 'l> Grower<'a, 'l> {
             arrays: TreeArrays::default(),
             codes: Vec::new(),
             ranked: Ranked::default(),
+            centred: Vec::new(),
             scanners: (0..control.threads()).map(|_| Scanner::default()).collect(),
             drawn: Vec::new(),
             scratch: Vec::new(),
@@ -335,19 +339,42 @@ impl<'a, 'l> Grower<'a, 'l> {
             self.ranked
                 .load(source, shared.data.rows, &task.node, &sorted);
         }
+        let sums = source.outputs == 1 && shared.loss != Loss::Absolute;
+        if sums && params.splitter == Splitter::Random {
+            let shift = task.node.shift(0);
+            let rows = &self.lists.rows[task.start..task.end];
+            self.centred.clear();
+            self.centred.extend(rows.iter().map(|&row| {
+                let weight = source.weight(row);
+                (weight * (source.target(row, 0) - shift), weight)
+            }));
+        }
         let view = View {
             node: &task.node,
             key: task.key,
             bounds: task.bounds,
             rows: &self.lists.rows[task.start..task.end],
             ranked: &self.ranked,
+            centred: &self.centred,
         };
         for scanner in &mut self.scanners {
             scanner.found = None;
             scanner.varying = false;
         }
         let lists = &self.lists.features;
-        let list = |feature: usize| lists.get(feature).map(|list| &list[task.start..task.end]);
+        let attempt = |scanner: &mut Scanner, features: &[u32]| -> Result<()> {
+            if lists.is_empty() {
+                self.control.check()?;
+                scanner.try_gathered(shared, source, &view, features);
+                return Ok(());
+            }
+            for &feature in features {
+                self.control.check()?;
+                let list = &lists[feature as usize][task.start..task.end];
+                scanner.try_sorted(shared, source, &view, feature as usize, list);
+            }
+            Ok(())
+        };
         let mut stream = Stream::new(task.key, 0);
         self.drawn.clear();
         self.drawn.extend(0..width as u32);
@@ -362,19 +389,10 @@ impl<'a, 'l> Grower<'a, 'l> {
             let share = first.len().div_ceil(self.scanners.len());
             let mut parts: Vec<_> = first.chunks(share).zip(&mut self.scanners).collect();
             each_mut(&self.control, &mut parts, |(part, scanner)| {
-                for &feature in *part {
-                    self.control.check()?;
-                    let feature = feature as usize;
-                    scanner.try_feature(shared, source, &view, feature, list(feature));
-                }
-                Ok(())
+                attempt(scanner, part)
             })?;
         } else {
-            for &feature in &*first {
-                self.control.check()?;
-                let feature = feature as usize;
-                self.scanners[0].try_feature(shared, source, &view, feature, list(feature));
-            }
+            attempt(&mut self.scanners[0], first)?;
         }
         // More are drawn while all of them are constant.
         let mut varying = self.scanners.iter().any(|scanner| scanner.varying);
@@ -384,8 +402,7 @@ impl<'a, 'l> Grower<'a, 'l> {
             }
             let other = drawn + stream.below(rest.len() - drawn);
             rest.swap(drawn, other);
-            let feature = rest[drawn] as usize;
-            self.scanners[0].try_feature(shared, source, &view, feature, list(feature));
+            attempt(&mut self.scanners[0], &rest[drawn..=drawn])?;
             varying = self.scanners[0].varying;
         }
         let mut best: Option<Found> = None;

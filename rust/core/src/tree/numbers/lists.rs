@@ -10,6 +10,12 @@ pub(super) fn key(value: f32) -> u32 {
     bits ^ (((bits as i32 >> 31) as u32) | 1 << 31)
 }
 
+/// The same, with a key for missing values.
+#[inline]
+pub(super) fn key_or_missing(value: f32) -> u32 {
+    if value.is_nan() { MISSING } else { key(value) }
+}
+
 /// The value that [`key`] was given.
 #[inline]
 pub(super) fn value_of(key: u32) -> f32 {
@@ -30,6 +36,44 @@ pub(super) fn key_of(packed: u64) -> u32 {
 #[inline]
 pub(super) fn row_of(packed: u64) -> u32 {
     packed as u32
+}
+
+/// Fewer are sorted by comparing.
+const RADIX_LENGTH: usize = 1 << 10;
+const RADIX_BITS: u32 = 11;
+
+/// Sorts what [`pack`] made of rows in rising order: by key, then by row.
+pub(super) fn sort(list: &mut Vec<u64>, scratch: &mut Vec<u64>) {
+    if list.len() < RADIX_LENGTH {
+        list.sort_unstable();
+        return;
+    }
+    const SIZE: usize = 1 << RADIX_BITS;
+    let digit = |packed: u64, pass: u32| (packed >> (32 + pass * RADIX_BITS)) as usize & (SIZE - 1);
+    // From the lowest digit of the key up; each pass keeps the order of equal digits, and rows
+    // are in order already.
+    let mut counts = vec![[0u32; SIZE]; 3];
+    for &packed in &*list {
+        for (pass, counts) in counts.iter_mut().enumerate() {
+            counts[digit(packed, pass as u32)] += 1;
+        }
+    }
+    scratch.resize(list.len(), 0);
+    for (pass, counts) in counts.iter_mut().enumerate() {
+        if counts[digit(list[0], pass as u32)] as usize == list.len() {
+            continue;
+        }
+        let mut start = 0;
+        for count in counts.iter_mut() {
+            (start, *count) = (start + *count, start);
+        }
+        for &packed in &*list {
+            let place = &mut counts[digit(packed, pass as u32)];
+            scratch[*place as usize] = packed;
+            *place += 1;
+        }
+        std::mem::swap(list, scratch);
+    }
 }
 
 /// Which rows go left, one bit a row.

@@ -27,7 +27,7 @@ use super::params::{Splitter, TrainingSet, TreeParams};
 use crate::error::Result;
 use crate::parallel::{Control, map_chunks};
 use crate::tree::Loss;
-use lists::{MISSING, key, pack};
+use lists::{key_or_missing, pack, sort};
 
 /// Cells whose sorted lists may be kept, eight bytes each, in the forest and in each tree.
 const MOST_CELLS: usize = 1 << 27;
@@ -105,7 +105,7 @@ impl<'a> NumberData<'a> {
                 let mut list: Vec<u64> = (0..data.rows as u32)
                     .map(|row| pack(shared.key(row, feature), row))
                     .collect();
-                list.sort_unstable();
+                sort(&mut list, &mut Vec::new());
                 Ok(list)
             })?;
         }
@@ -120,16 +120,19 @@ impl<'a> NumberData<'a> {
         Ok(shared)
     }
 
-    /// What a row is sorted by: its value, or its bin's number.
+    /// What a row is sorted by.
     #[inline]
     fn key(&self, row: u32, feature: usize) -> u32 {
         let value = self.data.x[row as usize * self.data.features + feature];
-        if value.is_nan() {
-            return MISSING;
-        }
+        key_or_missing(self.coded(value, feature))
+    }
+
+    /// The value, or its bin's number.
+    #[inline]
+    fn coded(&self, value: f32, feature: usize) -> f32 {
         match self.bins(feature) {
-            Some(bins) => key(bins.code(value) as f32),
-            None => key(value),
+            Some(bins) if !value.is_nan() => bins.code(value) as f32,
+            _ => value,
         }
     }
 

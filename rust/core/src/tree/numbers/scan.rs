@@ -84,6 +84,30 @@ impl Score for Poisson {
     }
 }
 
+/// The score of the cut with these sums of one output on the left, where it may be made.
+pub(super) fn score<L: Score>(
+    left: f64,
+    left_weight: f64,
+    left_rows: usize,
+    node: &Node,
+    limits: &Limits,
+) -> Option<f64> {
+    let right_rows = node.rows - left_rows;
+    let (right, right_weight) = (node.total(0) - left, node.weight - left_weight);
+    if left_rows.min(right_rows) < limits.rows.max(1)
+        || right_weight <= 0.0
+        || left_weight.min(right_weight) < limits.weight
+    {
+        return None;
+    }
+    let shift = node.shift(0);
+    if !limits.allow(shift + left / left_weight, shift + right / right_weight) {
+        return None;
+    }
+    let score = L::one(left, right, left_weight, right_weight);
+    (score > f64::NEG_INFINITY).then_some(score)
+}
+
 /// On which side the missing values are tried.
 pub(super) fn passes(missing: &[u64]) -> &'static [bool] {
     if missing.is_empty() {

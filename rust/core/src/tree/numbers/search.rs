@@ -2,14 +2,15 @@
 
 use super::NumberData;
 use super::absolute::{Buffers, Ranked};
-use super::lists::{MISSING, key_of, pack, row_of, value_of};
+use super::lists::{MISSING, key_of, key_or_missing, pack, row_of, sort, value_of};
 use super::node::Node;
-use super::scan::{Cut, Limits, Poisson, Squared, best_cut, best_cut_of_many};
+use super::scan::{Cut, Limits, Poisson, Squared, best_cut, best_cut_of_many, score};
 use super::source::{Pairs, Rows, Unit};
 use crate::rng::Stream;
 use crate::tree::Loss;
 use crate::tree::bins::midpoint;
 use crate::tree::categorical::order_by_means;
+use crate::tree::layout::round_down;
 use crate::tree::nodes::{Split, code_set};
 use crate::tree::params::Splitter;
 use crate::tree::sorted::tie_rank;
@@ -23,6 +24,9 @@ pub(super) struct View<'n> {
     pub rows: &'n [u32],
     /// The rows in the order of each output, where medians are wanted.
     pub ranked: &'n Ranked,
+    /// Weighted distance of each row's target from the node's shift, and its weight, where
+    /// thresholds are random and sums of one output decide.
+    pub centred: &'n [(f64, f64)],
 }
 
 /// The best split so far.
@@ -49,45 +53,85 @@ pub(super) struct Scanner {
     pub varying: bool,
     pub scratch: Vec<u64>,
     gathered: Vec<u64>,
+    block: Vec<f32>,
     arranged: Vec<u64>,
     left: Vec<f64>,
     total: Vec<f64>,
     absolute: Buffers,
 }
 
+/// Features whose values are gathered together: as many as share a line of cache.
+const TOGETHER: usize = 16;
+
 impl Scanner {
-    /// Tries one feature, whose rows `list` has in order, or which are gathered.
-    pub fn try_feature(
+    /// Tries one feature, whose rows `list` has in order.
+    pub fn try_sorted(
         &mut self,
         shared: &NumberData,
         source: &Rows,
         view: &View,
         feature: usize,
-        list: Option<&[u64]>,
+        list: &[u64],
     ) {
+        let present = if shared.missing[feature] {
+            list.partition_point(|&packed| key_of(packed) != MISSING)
+        } else {
+            list.len()
+        };
+        let (present, missing) = list.split_at(present);
+        self.try_values(shared, source, view, feature, present, missing);
+    }
+
+    /// Tries features whose values are gathered first.
+    pub fn try_gathered(
+        &mut self,
+        shared: &NumberData,
+        source: &Rows,
+        view: &View,
+        features: &[u32],
+    ) {
+        let rows = view.rows.len();
+        let width = shared.data.features;
+        let mut block = std::mem::take(&mut self.block);
         let mut gathered = std::mem::take(&mut self.gathered);
-        let sorted = match list {
-            Some(list) => list,
-            None => {
+        for some in features.chunks(TOGETHER) {
+            let cells = some.len() * rows;
+            if block.len() < cells {
+                block.resize(cells, 0.0);
+            }
+            let block = &mut block[..cells];
+            for (i, &row) in view.rows.iter().enumerate() {
+                let cells = &shared.data.x[row as usize * width..][..width];
+                for (column, &feature) in block.chunks_exact_mut(rows).zip(some) {
+                    column[i] = cells[feature as usize];
+                }
+            }
+            for (column, &feature) in block.chunks_exact_mut(rows).zip(some) {
+                let feature = feature as usize;
+                if shared.bins(feature).is_some() {
+                    for value in &mut *column {
+                        *value = shared.coded(*value, feature);
+                    }
+                }
+                let random =
+                    shared.params.splitter == Splitter::Random && !shared.is_categorical(feature);
+                if random && !view.centred.is_empty() && !shared.missing[feature] {
+                    self.random_of_sums(shared, view, feature, column);
+                    continue;
+                }
                 gathered.clear();
-                let rows = view.rows.iter();
-                gathered.extend(rows.map(|&row| pack(shared.key(row, feature), row)));
-                if shared.params.splitter == Splitter::Best || shared.is_categorical(feature) {
-                    gathered.sort_unstable();
+                let cells = view.rows.iter().zip(&*column);
+                gathered.extend(cells.map(|(&row, &value)| pack(key_or_missing(value), row)));
+                if !random {
+                    sort(&mut gathered, &mut self.scratch);
                 } else if shared.missing[feature] {
                     // Missing values last, in the order of rows like the others.
                     gathered.sort_by_key(|&packed| key_of(packed) == MISSING);
                 }
-                &gathered
+                self.try_sorted(shared, source, view, feature, &gathered);
             }
-        };
-        let present = if shared.missing[feature] {
-            sorted.partition_point(|&packed| key_of(packed) != MISSING)
-        } else {
-            sorted.len()
-        };
-        let (present, missing) = sorted.split_at(present);
-        self.try_values(shared, source, view, feature, present, missing);
+        }
+        self.block = block;
         self.gathered = gathered;
     }
 
@@ -120,11 +164,78 @@ impl Scanner {
         } else {
             self.values(shared, source, view, feature, present, missing)
         };
+        self.offer(found);
+    }
+
+    fn offer(&mut self, found: Option<Found>) {
         if let Some(found) = found
             && self.found.as_ref().is_none_or(|best| found.beats(best))
         {
             self.found = Some(found);
         }
+    }
+
+    /// The same as [`Scanner::random`], from the values in the order of rows. Sums are formed
+    /// in four lanes, which do not wait for each other.
+    fn random_of_sums(&mut self, shared: &NumberData, view: &View, feature: usize, values: &[f32]) {
+        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+        for &value in values {
+            low = if value < low { value } else { low };
+            high = if value > high { value } else { high };
+        }
+        if low >= high {
+            return;
+        }
+        self.varying = true;
+        let (threshold, _) = draw(view, feature, low, high);
+        // The largest float that goes left.
+        let most = round_down(threshold);
+        let mut lanes = [(0.0, 0.0); 4];
+        let mut left_rows = 0;
+        let mut groups = values.chunks_exact(4).zip(view.centred.chunks_exact(4));
+        for (values, rows) in &mut groups {
+            for lane in 0..4 {
+                let goes = values[lane] <= most;
+                let (target, weight) = rows[lane];
+                lanes[lane].0 += if goes { target } else { 0.0 };
+                lanes[lane].1 += if goes { weight } else { 0.0 };
+                left_rows += u32::from(goes);
+            }
+        }
+        let done = values.len() / 4 * 4;
+        let rest = values[done..].iter().zip(&view.centred[done..]);
+        for (lane, (&value, &(target, weight))) in lanes.iter_mut().zip(rest) {
+            let goes = value <= most;
+            lane.0 += if goes { target } else { 0.0 };
+            lane.1 += if goes { weight } else { 0.0 };
+            left_rows += u32::from(goes);
+        }
+        let left = (lanes[0].0 + lanes[1].0) + (lanes[2].0 + lanes[3].0);
+        let left_weight = (lanes[0].1 + lanes[1].1) + (lanes[2].1 + lanes[3].1);
+        let left_rows = left_rows as usize;
+        let limits = limits(shared, view, feature);
+        let score = if shared.loss == Loss::Squared {
+            score::<Squared>(left, left_weight, left_rows, view.node, &limits)
+        } else {
+            score::<Poisson>(left, left_weight, left_rows, view.node, &limits)
+        };
+        let Some(score) = score else {
+            return;
+        };
+        let threshold = match shared.bins(feature) {
+            Some(bins) => {
+                let left = values.iter().filter(|&&value| value <= most);
+                let below = left.fold(low, |below, &value| below.max(value));
+                f64::from(bins.high[below as usize])
+            }
+            None => threshold,
+        };
+        let cut = Cut {
+            score,
+            at: left_rows - 1,
+            missing_left: false,
+        };
+        self.offer(Some(found(view, feature, cut, threshold, &[])));
     }
 
     fn cut(
@@ -136,12 +247,7 @@ impl Scanner {
         present: &[u64],
         missing: &[u64],
     ) -> Option<Cut> {
-        let limits = Limits {
-            rows: shared.params.min_samples_leaf,
-            weight: shared.params.min_weight_leaf,
-            direction: shared.direction(feature),
-            bounds: view.bounds,
-        };
+        let limits = limits(shared, view, feature);
         let node = view.node;
         if shared.loss == Loss::Absolute {
             let source = (source, shared.data.rows);
@@ -219,13 +325,8 @@ impl Scanner {
             low = low.min(key_of(packed));
             high = high.max(key_of(packed));
         }
-        let (least, most) = (f64::from(value_of(low)), f64::from(value_of(high)));
-        let mut stream = Stream::new(view.key, feature as u64 + 1);
-        let mut threshold = least + stream.next_f64() * (most - least);
-        if threshold >= most {
-            threshold = least;
-        }
-        let missing_left = stream.next_u64() & 1 == 1 && !missing.is_empty();
+        let (threshold, coin) = draw(view, feature, value_of(low), value_of(high));
+        let missing_left = coin && !missing.is_empty();
         let mut below = low;
         for &packed in present {
             let key = key_of(packed);
@@ -365,6 +466,26 @@ impl Scanner {
         found.split.left_codes = code_set(&left, &present, found.split.missing_left);
         Some(found)
     }
+}
+
+fn limits(shared: &NumberData, view: &View, feature: usize) -> Limits {
+    Limits {
+        rows: shared.params.min_samples_leaf,
+        weight: shared.params.min_weight_leaf,
+        direction: shared.direction(feature),
+        bounds: view.bounds,
+    }
+}
+
+/// A threshold from `low` up to but not including `high`, and a coin.
+fn draw(view: &View, feature: usize, low: f32, high: f32) -> (f64, bool) {
+    let (least, most) = (f64::from(low), f64::from(high));
+    let mut stream = Stream::new(view.key, feature as u64 + 1);
+    let mut threshold = least + stream.next_f64() * (most - least);
+    if threshold >= most {
+        threshold = least;
+    }
+    (threshold, stream.next_u64() & 1 == 1)
 }
 
 fn found(view: &View, feature: usize, cut: Cut, threshold: f64, missing: &[u64]) -> Found {
