@@ -199,11 +199,11 @@ def forest_fit(
     balanced_subsample: bool,
     oob: bool,
     n_threads: int,
-) -> tuple[ForestModel, NDArray[np.float64] | None]:
+) -> tuple[ForestModel, tuple[NDArray[np.float64], NDArray[np.int64]] | None]:
     """Grow a forest; the second answer holds the out-of-bag votes where they are asked for.
 
     `y` and `n_classes` are those of `tree_fit`. Out-of-bag votes are sums of class shares, or of
-    numbers, shape (n, outputs * most classes).
+    numbers, shape (n, outputs * most classes), and for each row how many trees gave them.
     """
 
 class ForestModel:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
 
 from ironlearn.exceptions import InvalidParameterError
 from ironlearn.tree._structure import LEAF, Tree
@@ -27,15 +29,19 @@ def feature_names_of(estimator: Any, given: Sequence[str] | None, pattern: str) 
     return [str(name) for name in given]
 
 
-def class_names_of(estimator: Any, given: Sequence[str] | bool | None) -> list[str]:
-    """Return the classes' names: those given, or the labels."""
+def class_names_of(estimator: Any, given: Sequence[str] | bool | None) -> list[list[str]]:
+    """Return the names of the classes of each output: those given, or the labels."""
+    several = isinstance(estimator.classes_, list)
     if given is None or isinstance(given, bool):
-        return [str(c) for c in estimator.classes_]
+        outputs = estimator.classes_ if several else [estimator.classes_]
+        return [[str(c) for c in classes] for classes in outputs]
+    if several:
+        raise ValueError("class_names cannot be given for a tree with several outputs.")
     if len(given) != len(estimator.classes_):
         raise ValueError(
             f"class_names must contain {len(estimator.classes_)} elements, got {len(given)}"
         )
-    return [str(name) for name in given]
+    return [[str(name) for name in given]]
 
 
 def conditions(
@@ -104,10 +110,12 @@ class NodeText:
             whole = isinstance(value, int | np.integer) and value >= 0
             if not whole and not (name == "max_depth" and value is None):
                 raise InvalidParameterError(f"{name} must be {accepted}, got {value!r}.")
+        # As in scikit-learn, only for one output of classes.
         shown = class_names is not None and class_names is not False
+        shown = shown and is_classifier(estimator) and estimator.n_outputs_ == 1
         return cls(
             feature_names=feature_names_of(estimator, feature_names, "x[{}]"),
-            class_names=class_names_of(estimator, class_names) if shown else None,
+            class_names=class_names_of(estimator, class_names)[0] if shown else None,
             label=label,
             precision=precision,
             **options,
@@ -136,15 +144,30 @@ class NodeText:
         rows = int(tree.n_node_samples[node])
         share = round(100.0 * rows / float(tree.n_node_samples[0]), 1)
         lines.append(line("samples = ", f"{share}%" if self.proportion else rows))
-        values = self._values(tree, node)
+        values = self._all_values(tree, node)
         values[0] = line("value = ", values[0])
         lines += values
         if self.class_names is not None:
             lines.append(line("class = ", self.class_names[int(tree.value[node, 0].argmax())]))
         return lines
 
-    def _values(self, tree: Tree, node: int) -> list[str]:
-        values = tree.value[node, 0]
+    def _all_values(self, tree: Tree, node: int) -> list[str]:
+        """Return the lines of a node's value, of all outputs."""
+        numbers = (tree.n_classes == 1).all()
+        if numbers and tree.n_outputs == 1:
+            return [str(np.around(tree.value[node, 0, 0], self.precision))]
+        lines = [
+            self._values(tree, node, values[:count], whole=not numbers)
+            for values, count in zip(tree.value[node], tree.n_classes, strict=True)
+        ]
+        if tree.n_outputs > 1:
+            lines[0][0] = "[" + lines[0][0]
+            lines[-1][-1] += "]"
+        return [line for output in lines for line in output]
+
+    def _values(self, tree: Tree, node: int, values: NDArray[np.float64], whole: bool) -> list[str]:
+        if not whole:
+            return [f"[{float(np.around(values[0], self.precision))}]"]
         if not self.proportion:
             values = values * tree.weighted_n_node_samples[node]
         if not self.proportion and (np.mod(values, 1) == 0).all():
@@ -162,14 +185,26 @@ class NodeText:
 def fill_colour(tree: Tree, node: int) -> str:
     """Return the colour of a node's largest class, the paler the less it leads.
 
-    Hues are spread evenly over the classes, as scikit-learn spreads them.
+    Hues are spread evenly over the classes, as scikit-learn spreads them. Numbers have one hue,
+    the paler the smaller they are; so have several outputs, the paler the more impure they are.
     """
+    if tree.n_outputs > 1 or tree.n_classes[0] == 1:
+        shades = -tree.impurity if tree.n_outputs > 1 else tree.value[:, 0, 0]
+        low, high = shades.min(), shades.max()
+        lead = (shades[node] - low) / (high - low) if high > low else 0.0
+        hue = np.arange(25, 385, 360.0 / tree.n_classes[0]).astype(int)[0]
+        return _mixed(hue, float(lead))
     values = tree.value[node, 0]
     hues = np.arange(25, 385, 360.0 / len(values)).astype(int)
-    colour = colorsys.hsv_to_rgb(hues[int(values.argmax())] % 360 / 360, 0.75, 0.9)
     lead = 0.0
     if len(values) > 1:
         second, first = np.sort(values)[-2:]
         lead = (first - second) / (1 - second)
+    return _mixed(hues[int(values.argmax())], float(lead))
+
+
+def _mixed(hue: int, lead: float) -> str:
+    """Return a hue in degrees, mixed with white where `lead` is below 1."""
+    colour = colorsys.hsv_to_rgb(hue % 360 / 360, 0.75, 0.9)
     mixed = (round(lead * int(255 * part) + (1 - lead) * 255) for part in colour)
     return "#" + "".join(f"{part:02x}" for part in mixed)

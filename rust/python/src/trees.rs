@@ -208,6 +208,9 @@ fn fit_cost(data: &TrainingSet) -> usize {
     data.x.len().saturating_mul(2 * depth)
 }
 
+/// Sums of out-of-bag answers, and of how many trees.
+type OutOfBag<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<i64>>);
+
 /// Grows a forest; the second answer holds the out-of-bag votes where they are asked for.
 #[pyfunction]
 #[pyo3(signature = (x, y, sample_weight, *, n_classes, criterion, splitter, max_depth,
@@ -240,7 +243,7 @@ pub fn forest_fit<'py>(
     balanced_subsample: bool,
     oob: bool,
     n_threads: usize,
-) -> PyResult<(ForestModel, Option<Bound<'py, PyArray2<f64>>>)> {
+) -> PyResult<(ForestModel, Option<OutOfBag<'py>>)> {
     let n_classes = n_classes.map(Classes::counts);
     let targets = y.targets(n_classes.as_deref(), criterion)?;
     let params = tree_params(
@@ -279,9 +282,13 @@ pub fn forest_fit<'py>(
     let (core, votes) = gate::sized(py, n_threads, cost, |control| {
         forest::fit_forest(&data, &params, &ensemble, control)
     })?;
-    let votes = votes
-        .map(|votes| matrix(py, votes, rows, core.width()))
-        .transpose()?;
+    let votes = match votes {
+        Some(oob) => Some((
+            matrix(py, oob.votes, rows, core.width())?,
+            oob.voters.into_pyarray(py),
+        )),
+        None => None,
+    };
     Ok((ForestModel { core }, votes))
 }
 

@@ -81,14 +81,22 @@ impl Bootstrap {
     }
 }
 
-/// Grows a forest. The second answer holds, where `oob` is set, the sums of the class shares
-/// (or numbers) that the trees which did not draw a row give it.
+/// What the trees that did not draw a row say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutOfBag {
+    /// Sums of their class shares, or of their numbers, row by row.
+    pub votes: Vec<f64>,
+    /// How many trees these are.
+    pub voters: Vec<i64>,
+}
+
+/// Grows a forest; the second answer is there where `oob` is set.
 pub fn fit_forest(
     data: &TrainingSet,
     params: &TreeParams,
     forest: &ForestParams,
     control: &Control,
-) -> Result<(ForestModel, Option<Vec<f64>>)> {
+) -> Result<(ForestModel, Option<OutOfBag>)> {
     data.validate(params)?;
     if forest.n_trees == 0 {
         return Err(Error::InvalidParameter {
@@ -142,7 +150,14 @@ pub fn fit_forest(
     }
     let unseen = |tree: usize, row: usize| drawn[tree][row / 64] >> (row % 64) & 1 == 0;
     let votes = model.votes_where(data.x, data.rows, unseen, control)?;
-    Ok((model, Some(votes)))
+    let mut voters = vec![0; data.rows];
+    for tree in 0..drawn.len() {
+        control.check()?;
+        for (row, voters) in voters.iter_mut().enumerate() {
+            *voters += i64::from(unseen(tree, row));
+        }
+    }
+    Ok((model, Some(OutOfBag { votes, voters })))
 }
 
 fn bits(counts: &[u32]) -> Vec<u64> {

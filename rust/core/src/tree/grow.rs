@@ -3,10 +3,11 @@
 use super::bins::Bins;
 use super::fast::FastData;
 use super::nodes::{Split, TreeArrays};
-use super::params::{TrainingSet, TreeParams};
+use super::numbers::NumberData;
+use super::params::{Targets, TrainingSet, TreeParams};
 use super::random::RandomData;
 use super::sorted::{NodeView, SortedSearch, child_key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use std::cmp::Ordering;
@@ -21,6 +22,8 @@ pub(crate) struct Prepared<'a> {
     fast: Option<FastData>,
     /// The engine of random thresholds, where settings and values allow it.
     random: Option<RandomData>,
+    /// Where targets are numbers: another engine takes all trees.
+    numbers: Option<NumberData<'a>>,
     bins: Vec<Bins>,
 }
 
@@ -67,13 +70,6 @@ impl<'a> Prepared<'a> {
     /// Checks the values and bins them where bins are asked for.
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
         let missing = check_finite(data.x)?;
-        if data.targets.codes().is_empty() {
-            return Err(Error::InvalidParameter {
-                name: "y",
-                given: "numbers".into(),
-                expected: "class codes: the search for numbers is not part of this version".into(),
-            });
-        }
         let (fast, random) = if data.targets.one_of_classes() {
             (
                 FastData::new(data, params, missing, control)?,
@@ -108,11 +104,24 @@ impl<'a> Prepared<'a> {
                 bins.push(Bins::new(&mut column, params.max_bins));
             }
         }
+        let numbers = match data.targets {
+            Targets::Classes { .. } => None,
+            Targets::Values {
+                values,
+                outputs,
+                loss,
+            } => {
+                let target = (values, outputs, loss);
+                let bins = std::mem::take(&mut bins);
+                Some(NumberData::new(data, params, target, bins, control)?)
+            }
+        };
         Ok(Prepared {
             data: *data,
             params,
             fast,
             random,
+            numbers,
             bins,
         })
     }
@@ -125,6 +134,9 @@ impl<'a> Prepared<'a> {
 
     /// Grows the tree with this number on the rows of positive `weight`.
     pub fn grow(&self, weight: Option<&[f64]>, tree: u64, control: &Control) -> Result<TreeArrays> {
+        if let Some(numbers) = &self.numbers {
+            return numbers.grow(weight, tree, control);
+        }
         if let Some(fast) = &self.fast
             && let Some(grown) = fast.grow(&self.data, self.params, weight, tree, control)?
         {
@@ -293,13 +305,7 @@ impl Grower<'_> {
         weight: f64,
         impurity: f64,
     ) -> Result<usize> {
-        if self.tree.len() >= i32::MAX as usize {
-            return Err(Error::TooLarge {
-                what: "The number of nodes of a tree",
-                given: self.tree.len().to_string(),
-                limit: i32::MAX.to_string(),
-            });
-        }
+        self.tree.expect_room(1)?;
         for (v, c) in self.value.iter_mut().zip(counts) {
             *v = c / weight;
         }

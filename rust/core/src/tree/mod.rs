@@ -14,6 +14,7 @@ mod grow;
 mod layout;
 mod model;
 mod nodes;
+mod numbers;
 mod params;
 mod predict;
 mod random;

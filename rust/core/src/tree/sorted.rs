@@ -2,7 +2,7 @@
 
 use super::bins::{Bins, midpoint};
 use super::categorical::order_categories;
-use super::nodes::Split;
+use super::nodes::{Split, code_set};
 use super::params::{Splitter, TrainingSet, TreeParams};
 use crate::rng::{Stream, mix};
 
@@ -427,17 +427,4 @@ impl<'a> SortedSearch<'a> {
             }
         }
     }
-}
-
-/// The set of codes that go left. Codes that the node has not seen go where missing values go.
-fn code_set(left: &[usize], present: &[usize], others_left: bool) -> Vec<u64> {
-    let words = present.iter().max().map_or(1, |&m| m / 64 + 1);
-    let mut bits = vec![if others_left { u64::MAX } else { 0 }; words];
-    for &code in present {
-        bits[code / 64] &= !(1 << (code % 64));
-    }
-    for &code in left {
-        bits[code / 64] |= 1 << (code % 64);
-    }
-    bits
 }

@@ -122,8 +122,9 @@ fn side_by_side<C: Meaning>(
         || side_by_side(context, before, left, &mut on_left, control),
         || side_by_side(context, behind, right, &mut on_right, control),
     );
-    arrays.append_subtree(0, true, &a?)?;
-    arrays.append_subtree(0, false, &b?)?;
+    for (grown, is_left) in [(a?, true), (b?, false)] {
+        arrays.graft(0, is_left, &grown, Vec::new(), &mut Vec::new())?;
+    }
     Ok(arrays)
 }
 
@@ -243,7 +244,7 @@ impl<'a, C: Meaning> Grower<'a, C> {
         self.sums.enter(task.groups, &places);
         let (weight, impurity) = self.sums.own();
         self.sums.value(&mut self.value);
-        self.arrays.check_room(1)?;
+        self.arrays.expect_room(1)?;
         let node = self
             .arrays
             .push_leaf(rows.len(), weight, impurity, &self.value);
