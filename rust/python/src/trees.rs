@@ -9,7 +9,9 @@ use ironlearn_core::tree::{
     self, Criterion, ForestModel as Core, Loss, ModelArrays, Outputs, Splitter, Targets,
     TrainingSet, TreeArrays, TreeParams, Voting,
 };
-use numpy::{IntoPyArray, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 

@@ -12,7 +12,7 @@
 //! that are not one factor a class times small integers.
 
 mod block;
-pub(super) mod codes;
+mod codes;
 mod grow;
 mod refine;
 mod scan;

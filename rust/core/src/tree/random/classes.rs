@@ -3,7 +3,7 @@
 use crate::tree::Criterion;
 use crate::tree::criterion::xlog2x;
 use crate::tree::params::TreeParams;
-use ironlearn_kernels::gather::{Cell, Places, count_groups};
+use ironlearn_kernels::cells::{Cell, Places, count_groups};
 use ironlearn_kernels::tier::{Tier, active};
 
 /// Counts whose `n log n` is looked up.
@@ -177,18 +177,16 @@ impl<'a> ClassSums<'a> {
         Self::waiting(self.rule, self.weight, self.waiting.split_off(rest))
     }
 
-    /// Turns to a block of these rows of the data. Returns what to give back on leaving it.
-    pub fn enter_block(&mut self, rows: &[u32]) -> Option<Vec<f64>> {
-        if self.weight.is_empty() {
-            return None;
+    /// Turns to rows that are numbered within a block of these rows of the data.
+    pub fn enter_block(&mut self, rows: &[u32]) {
+        if !self.weight.is_empty() {
+            self.block = Some(rows.iter().map(|&r| self.weight[r as usize]).collect());
         }
-        let weights = rows.iter().map(|&r| self.weight[r as usize]).collect();
-        self.block.replace(weights)
     }
 
-    /// Turns back to what was there before a block.
-    pub fn leave_block(&mut self, before: Option<Vec<f64>>) {
-        self.block = before;
+    /// Turns back to rows of the data.
+    pub fn leave_block(&mut self) {
+        self.block = None;
     }
 
     /// Turns to the node that was put to wait last, which has these rows.

@@ -1,26 +1,20 @@
 //! Growing one tree in preorder.
 
-use super::cells::{Coded, Columns, Meaning};
 use super::classes::ClassSums;
+use super::codes::Coded;
+use super::source::{All, Block, Exact, Source};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::nodes::TreeArrays;
 use crate::tree::params::{TrainingSet, TreeParams};
 use crate::tree::sorted::{child_key, tie_rank};
-use ironlearn_kernels::gather::{Places, extremes};
+use ironlearn_kernels::cells::{Cell, Places};
 use ironlearn_kernels::tier::{Tier, active};
 
 /// Subtrees of so many rows are grown side by side, down to a depth that bounds recursion.
 const SIDE_BY_SIDE: usize = 1 << 11;
 const DEEPEST: usize = 40;
-
-/// Bytes of a block that stays in the second-level cache with what is beside it.
-const BLOCK_BYTES: usize = 1 << 19;
-
-/// Rows are copied once they are this part of those around them: then most of what is loaded
-/// with a cell would not be used.
-const SPARSE: usize = 16;
 
 /// Fewer rows are not worth a block.
 const BLOCK_ROWS: usize = 8;
@@ -38,28 +32,24 @@ struct Task {
     groups: u32,
 }
 
-/// The cells that a subtree is grown on: of all rows, or of those of a block.
-struct Place<'p, C> {
-    columns: Columns<'p, C>,
-    /// The rows of a block.
-    rows: Option<&'p [u32]>,
-}
-
 /// What the growth of one tree reads.
-struct Context<'a, C> {
+struct Context<'a> {
     data: TrainingSet<'a>,
     params: &'a TreeParams,
-    coded: &'a Coded<C>,
+    coded: &'a Coded,
     tier: Tier,
+    block_bytes: usize,
     /// Weight of all rows.
     total: f64,
 }
 
-/// Grows the tree of this number on these rows, whose sums wait.
-pub(super) fn grow<C: Meaning>(
+/// Grows the tree of this number on these rows, whose sums wait. Subtrees whose cells of type
+/// `C` take no more than `block_bytes` get a block.
+pub(super) fn grow<C: Exact>(
     data: &TrainingSet,
     params: &TreeParams,
-    coded: &Coded<C>,
+    coded: &Coded,
+    block_bytes: usize,
     mut rows: Vec<u32>,
     mut sums: ClassSums,
     tree: u64,
@@ -78,16 +68,17 @@ pub(super) fn grow<C: Meaning>(
         params,
         coded,
         tier: active(),
+        block_bytes,
         total: sums.waiting_weight(),
     };
-    let mut arrays = side_by_side(&context, &mut rows, root, &mut sums, *control)?;
+    let mut arrays = side_by_side::<C>(&context, &mut rows, root, &mut sums, *control)?;
     arrays.set_codes(Vec::new());
     Ok(arrays)
 }
 
 /// Grows a subtree on its rows, its two halves on different threads where they are large.
-fn side_by_side<C: Meaning>(
-    context: &Context<C>,
+fn side_by_side<C: Exact>(
+    context: &Context,
     rows: &mut [u32],
     task: Task,
     sums: &mut ClassSums,
@@ -99,33 +90,137 @@ fn side_by_side<C: Meaning>(
         ..task
     };
     let apart = control.threads() > 1 && rows.len() >= SIDE_BY_SIDE && task.depth < DEEPEST;
-    let mut grower = Grower::new(context, sums.detach(task.groups), control.single());
-    let place = Place {
-        columns: context.coded.columns(),
-        rows: None,
-    };
+    let sums = sums.detach(task.groups);
+    let mut grower = Grower::<C>::new(context, sums, control.single());
     if !apart {
-        grower.stack.push(task);
-        grower.subtree(&place, rows, 0)?;
-        return Ok(grower.arrays);
+        return grower.subtree(rows, task);
     }
-    grower.open(place.columns, rows, task)?;
-    let (Some(left), Some(right)) = (grower.stack.pop(), grower.stack.pop()) else {
-        return Ok(grower.arrays);
+    let all = context.all();
+    grower.nodes.open(&all, &mut grower.wide, rows, task)?;
+    let mut nodes = grower.nodes;
+    let (Some(left), Some(right)) = (nodes.stack.pop(), nodes.stack.pop()) else {
+        return Ok(nodes.arrays);
     };
-    let mut arrays = std::mem::take(&mut grower.arrays);
-    let mut on_left = grower.sums.detach(left.groups);
-    let mut on_right = grower.sums.detach(right.groups);
-    drop(grower);
+    let mut on_left = nodes.sums.detach(left.groups);
+    let mut on_right = nodes.sums.detach(right.groups);
     let (before, behind) = rows.split_at_mut(left.rows as usize);
     let (a, b) = control.join(
-        || side_by_side(context, before, left, &mut on_left, control),
-        || side_by_side(context, behind, right, &mut on_right, control),
+        || side_by_side::<C>(context, before, left, &mut on_left, control),
+        || side_by_side::<C>(context, behind, right, &mut on_right, control),
     );
+    let mut arrays = nodes.arrays;
     for (grown, is_left) in [(a?, true), (b?, false)] {
         arrays.graft(0, is_left, &grown, Vec::new(), &mut Vec::new())?;
     }
     Ok(arrays)
+}
+
+impl<'a> Context<'a> {
+    fn all(&self) -> All<'a> {
+        All {
+            coded: self.coded,
+            x: self.data.x,
+            tier: self.tier,
+        }
+    }
+}
+
+/// Grows a subtree, down to blocks from all rows.
+struct Grower<'a, C> {
+    context: &'a Context<'a>,
+    nodes: Nodes<'a>,
+    wide: Buffers<u8>,
+    inner: Buffers<C>,
+    /// Cells of a block, and places in it.
+    block: Vec<C>,
+    places: Vec<u32>,
+}
+
+impl<'a, C: Exact> Grower<'a, C> {
+    fn new(context: &'a Context<'a>, sums: ClassSums<'a>, control: Control<'a>) -> Self {
+        Grower {
+            context,
+            nodes: Nodes {
+                context,
+                control,
+                sums,
+                stack: Vec::new(),
+                arrays: TreeArrays::default(),
+                draw: Draw::new(context.data.features),
+                scratch: Vec::new(),
+                value: vec![0.0; context.params.n_classes],
+            },
+            wide: Buffers::default(),
+            inner: Buffers::default(),
+            block: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    fn subtree(mut self, rows: &mut [u32], task: Task) -> Result<TreeArrays> {
+        let all = self.context.all();
+        self.nodes.stack.push(task);
+        while let Some(task) = self.nodes.stack.pop() {
+            let range = task.start as usize..(task.start + task.rows) as usize;
+            if self.fits_block(range.len()) {
+                self.in_block(&rows[range], task)?;
+            } else {
+                self.nodes
+                    .open(&all, &mut self.wide, &mut rows[range], task)?;
+            }
+        }
+        Ok(self.nodes.arrays)
+    }
+
+    /// Whether a subtree of so many rows gets a block of its own: one that stays in cache, and
+    /// that pays off because nodes look at enough of the features.
+    fn fits_block(&self, rows: usize) -> bool {
+        let Context { data, params, .. } = self.context;
+        let looks = params.max_features * rows.max(1).ilog2() as usize;
+        rows >= BLOCK_ROWS
+            && rows * data.features * size_of::<C>() <= self.context.block_bytes
+            && data.features <= 8 * looks
+    }
+
+    /// Copies the rows of a subtree and grows it there.
+    fn in_block(&mut self, rows: &[u32], task: Task) -> Result<()> {
+        let Context {
+            data, coded, tier, ..
+        } = *self.context;
+        let cells = rows.len() * data.features;
+        if self.block.len() < cells {
+            self.block.resize(cells, C::default());
+        }
+        C::copy_rows(coded, data.x, rows, &mut self.block[..cells]);
+        let block = Block {
+            coded,
+            cells: &self.block[..cells],
+            rows: rows.len(),
+            tier,
+        };
+        self.places.clear();
+        self.places.extend(0..task.rows);
+        self.nodes.sums.enter_block(rows);
+        let outside = self.nodes.stack.len();
+        self.nodes.stack.push(Task { start: 0, ..task });
+        while self.nodes.stack.len() > outside {
+            let Some(task) = self.nodes.stack.pop() else {
+                break;
+            };
+            let range = task.start as usize..(task.start + task.rows) as usize;
+            let places = &mut self.places[range];
+            self.nodes.open(&block, &mut self.inner, places, task)?;
+        }
+        self.nodes.sums.leave_block();
+        Ok(())
+    }
+}
+
+/// Cells of a drawn feature, and of the best one.
+#[derive(Default)]
+struct Buffers<C> {
+    cells: Vec<C>,
+    best: Vec<C>,
 }
 
 /// The best cut of a node so far.
@@ -136,111 +231,32 @@ struct Best<C> {
     cell: C,
 }
 
-struct Grower<'a, C> {
-    context: &'a Context<'a, C>,
+/// The nodes of a subtree: those that are in it, and those to come.
+struct Nodes<'a> {
+    context: &'a Context<'a>,
     control: Control<'a>,
     sums: ClassSums<'a>,
-    /// Nodes to come, the next one last.
+    /// The next one last.
     stack: Vec<Task>,
     arrays: TreeArrays,
     draw: Draw,
-    /// Cells of a drawn feature, and of the best one.
-    cells: Vec<C>,
-    best: Vec<C>,
     scratch: Vec<u32>,
     value: Vec<f64>,
-    /// Buffers of blocks that are not in use.
-    blocks: Vec<Block<C>>,
 }
 
-/// The rows of a subtree: their cells, their numbers in the data, and their places.
-#[derive(Default)]
-struct Block<C> {
-    cells: Vec<C>,
-    rows: Vec<u32>,
-    places: Vec<u32>,
-}
-
-impl<'a, C: Meaning> Grower<'a, C> {
-    fn new(context: &'a Context<'a, C>, sums: ClassSums<'a>, control: Control<'a>) -> Self {
-        Grower {
-            context,
-            control,
-            sums,
-            stack: Vec::new(),
-            arrays: TreeArrays::default(),
-            draw: Draw::new(context.data.features),
-            cells: Vec::new(),
-            best: Vec::new(),
-            scratch: Vec::new(),
-            value: vec![0.0; context.params.n_classes],
-            blocks: Vec::new(),
-        }
-    }
-
-    /// Grows until no more nodes wait than `base`; the tasks above count in `rows`.
-    fn subtree(&mut self, place: &Place<C>, rows: &mut [u32], base: usize) -> Result<()> {
-        while self.stack.len() > base {
-            let Some(task) = self.stack.pop() else { break };
-            let range = task.start as usize..(task.start + task.rows) as usize;
-            if self.wants_block(range.len(), place.columns.rows) {
-                self.in_block(place, &rows[range], task)?;
-            } else {
-                self.open(place.columns, &mut rows[range], task)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a subtree of `rows` of `all` rows gets a block of its own. Copying pays off where
-    /// the block comes closer to the processor, and where nodes look at enough of the features.
-    fn wants_block(&self, rows: usize, all: usize) -> bool {
-        let Context { data, params, .. } = self.context;
-        let bytes = |rows| rows * data.features * size_of::<C>();
-        let looks = params.max_features * rows.max(1).ilog2() as usize;
-        let closer = bytes(rows) <= BLOCK_BYTES && bytes(all) > 4 * BLOCK_BYTES;
-        let denser = rows <= all / SPARSE && bytes(all) > BLOCK_BYTES;
-        (closer || denser) && rows >= BLOCK_ROWS && data.features <= 8 * looks
-    }
-
-    /// Copies the rows of a subtree and grows it there.
-    fn in_block(&mut self, place: &Place<C>, rows: &[u32], task: Task) -> Result<()> {
-        let cells = rows.len() * self.context.data.features;
-        let mut block = self.blocks.pop().unwrap_or_default();
-        if block.cells.len() < cells {
-            block.cells.resize(cells, C::default());
-        }
-        block.rows.clear();
-        match place.rows {
-            None => block.rows.extend_from_slice(rows),
-            Some(around) => block.rows.extend(rows.iter().map(|&r| around[r as usize])),
-        }
-        block.places.clear();
-        block.places.extend(0..task.rows);
-        let Context { data, coded, .. } = self.context;
-        C::copy_rows(coded, data.x, &block.rows, &mut block.cells[..cells]);
-        let outside = self.sums.enter_block(&block.rows);
-        let inner = Place {
-            columns: Columns {
-                cells: &block.cells[..cells],
-                rows: rows.len(),
-            },
-            rows: Some(&block.rows),
-        };
-        let base = self.stack.len();
-        self.stack.push(Task { start: 0, ..task });
-        let grown = self.subtree(&inner, &mut block.places, base);
-        self.sums.leave_block(outside);
-        self.blocks.push(block);
-        grown
-    }
-
+impl Nodes<'_> {
     /// Adds a node to the tree and, where it can be split, its children to the stack. `rows`
     /// are the node's own.
-    fn open(&mut self, columns: Columns<C>, rows: &mut [u32], task: Task) -> Result<()> {
+    fn open<S: Source>(
+        &mut self,
+        source: &S,
+        buffers: &mut Buffers<S::Cell>,
+        rows: &mut [u32],
+        task: Task,
+    ) -> Result<()> {
         self.control.check()?;
         let params = self.context.params;
-        let places = Places::new(rows, columns.rows);
+        let places = Places::new(rows, source.rows());
         self.sums.enter(task.groups, &places);
         let (weight, impurity) = self.sums.own();
         self.sums.value(&mut self.value);
@@ -261,18 +277,18 @@ impl<'a, C: Meaning> Grower<'a, C> {
         {
             return Ok(());
         }
-        let Some(best) = self.search(columns, &places, task.key) else {
+        let Some(best) = self.search(source, buffers, &places, task.key) else {
             return Ok(());
         };
-        let [(left, left_groups), (right, right_groups)] =
-            self.sums.split(&self.best[..rows.len()], best.cell);
+        let cells = &buffers.best[..rows.len()];
+        let [(left, left_groups), (right, right_groups)] = self.sums.split(cells, best.cell);
         let improvement = weight / self.context.total
             * (impurity - right.0 / weight * right.1 - left.0 / weight * left.1);
         if improvement + f64::EPSILON < params.min_impurity_decrease {
             self.sums.drop_children(left_groups + right_groups);
             return Ok(());
         }
-        let middle = self.partition(rows, best.cell);
+        let middle = self.partition(rows, cells, best.cell);
         self.arrays.feature[node] = best.feature as i32;
         self.arrays.threshold[node] = best.threshold;
         self.arrays.missing_left[node] = middle > rows.len() - middle;
@@ -290,27 +306,27 @@ impl<'a, C: Meaning> Grower<'a, C> {
         Ok(())
     }
 
-    /// The best of one cut for each drawn feature; its cells are left in `best`.
-    fn search(&mut self, columns: Columns<C>, places: &Places, key: u64) -> Option<Best<C>> {
-        let Context {
-            params,
-            coded,
-            tier,
-            ..
-        } = *self.context;
-        let width = coded.features;
-        let shuffle = params.max_features < width;
+    /// The best of one cut for each drawn feature; its cells are left in `buffers.best`.
+    fn search<S: Source>(
+        &mut self,
+        source: &S,
+        buffers: &mut Buffers<S::Cell>,
+        places: &Places,
+        key: u64,
+    ) -> Option<Best<S::Cell>> {
+        let Context { params, data, .. } = self.context;
+        let shuffle = params.max_features < data.features;
         let mut stream = Stream::new(key, 0);
         let rows = places.len();
-        for buffer in [&mut self.cells, &mut self.best] {
+        for buffer in [&mut buffers.cells, &mut buffers.best] {
             if buffer.len() < rows {
-                buffer.resize(rows, C::default());
+                buffer.resize(rows, S::Cell::default());
             }
         }
         self.draw.reset();
-        let mut best: Option<Best<C>> = None;
+        let mut best: Option<Best<S::Cell>> = None;
         let mut varies = false;
-        for drawn in 0..width {
+        for drawn in 0..data.features {
             if drawn >= params.max_features && varies {
                 break;
             }
@@ -319,20 +335,18 @@ impl<'a, C: Meaning> Grower<'a, C> {
             } else {
                 drawn
             };
-            let cells = &mut self.cells[..rows];
-            places.gather(columns.column(feature), cells);
-            let (low, high) = extremes(tier, cells);
-            if low == high {
+            let cells = &mut buffers.cells[..rows];
+            let Some(span) = source.gather(feature, places, cells) else {
                 continue;
-            }
+            };
             varies = true;
-            let ends = [low, high].map(|cell| f64::from(C::value(coded, feature, cell)));
+            let (low, high) = (f64::from(span.low), f64::from(span.high));
             let share = Stream::new(key, feature as u64 + 1).next_f64();
-            let mut threshold = ends[0] + share * (ends[1] - ends[0]);
-            if threshold >= ends[1] {
-                threshold = ends[0];
+            let mut threshold = low + share * (high - low);
+            if threshold >= high {
+                threshold = low;
             }
-            let cell = C::cut(coded, feature, low, high, share, threshold);
+            let cell = source.cut(feature, places, cells, &span, share, threshold);
             let Some(score) = self.sums.score(cells, cell) else {
                 continue;
             };
@@ -341,7 +355,7 @@ impl<'a, C: Meaning> Grower<'a, C> {
                     || score == best.score && tie_rank(key, feature) < tie_rank(key, best.feature)
             });
             if better {
-                std::mem::swap(&mut self.cells, &mut self.best);
+                std::mem::swap(&mut buffers.cells, &mut buffers.best);
                 self.sums.keep();
                 best = Some(Best {
                     score,
@@ -356,14 +370,14 @@ impl<'a, C: Meaning> Grower<'a, C> {
 
     /// Moves the rows that go left before the others, keeping their order, and returns where
     /// the others begin.
-    fn partition(&mut self, rows: &mut [u32], cut: C) -> usize {
+    fn partition<C: Cell>(&mut self, rows: &mut [u32], cells: &[C], cut: C) -> usize {
         if self.scratch.len() < rows.len() {
             self.scratch.resize(rows.len(), 0);
         }
         let (mut left, mut right) = (0, 0);
-        for i in 0..rows.len() {
+        for (i, &cell) in cells.iter().enumerate() {
             let row = rows[i];
-            let on_left = self.best[i] <= cut;
+            let on_left = cell <= cut;
             rows[left] = row;
             self.scratch[right] = row;
             left += usize::from(on_left);

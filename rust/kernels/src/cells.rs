@@ -46,6 +46,12 @@ impl<'a> Places<'a> {
         Places { at, bound }
     }
 
+    /// The places.
+    #[inline]
+    pub fn at(&self) -> &'a [u32] {
+        self.at
+    }
+
     /// Number of places.
     #[inline]
     pub fn len(&self) -> usize {
