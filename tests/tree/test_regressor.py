@@ -56,7 +56,7 @@ def agree(ours: Any, theirs: Any) -> int:
     while stack:
         i, j = stack.pop()
         assert a.n_node_samples[i] == b.n_node_samples[j]
-        assert a.impurity[i] == pytest.approx(b.impurity[j], abs=1e-9)
+        assert a.impurity[i] == pytest.approx(b.impurity[j], rel=1e-9, abs=1e-9)
         np.testing.assert_allclose(a.value[i], b.value[j], rtol=1e-9)
         ends = [
             (a.children_left[i], a.children_right[i]),
