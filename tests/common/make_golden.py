@@ -82,7 +82,8 @@ def _tree_of_outputs() -> tuple[Any, np.ndarray]:
     from ironlearn.tree import DecisionTreeClassifier
 
     X, y = _iris()
-    both = np.stack([y, np.where(X[:, 1] > 3, "wide", "narrow")], axis=1)
+    width = np.array(["narrow", "middle", "wide"])[np.digitize(X[:, 1], [2.8, 3.2])]
+    both = np.stack([y, width], axis=1)
     return DecisionTreeClassifier(max_depth=4, random_state=0).fit(X[:, :3], both), X[::7, :3]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ironlearn import _core, _modelfile
 from ironlearn._categories import Categories, is_frame
+from ironlearn.exceptions import ModelFileError
 from ironlearn.serving.predictor import Predictor
 
 _FOREST_ARRAYS = (
@@ -48,7 +49,7 @@ class _Forest(Predictor):
 
     def _class_counts(self, contents: _modelfile.Contents) -> int | list[int] | None:
         """Return the number of classes that the labels are for; ``None`` for numbers."""
-        return None
+        raise NotImplementedError
 
     def _input(self, X: Any) -> NDArray[Any]:
         if self._categories is not None:
@@ -113,6 +114,15 @@ class ForestPredictor(_Forest):
 
 class ForestRegressionPredictor(_Forest):
     """Predicts numbers with a tree or a forest."""
+
+    def _class_counts(self, contents: _modelfile.Contents) -> int | list[int] | None:
+        outputs = contents.tensors["value"].shape[1]
+        if contents.attributes["n_outputs"] != outputs:
+            raise ModelFileError(
+                f"the model file has n_outputs={contents.attributes['n_outputs']!r}, but values "
+                f"of {outputs}."
+            )
+        return None
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the mean of the trees for each row; a column an output where there are several."""

@@ -130,7 +130,7 @@ class TreeEstimator(Estimator):
         self, attributes: dict[str, Any], tensors: _modelfile.Tensors
     ) -> int | list[int] | None:
         """Return the number of classes that the model file's labels are for."""
-        return None
+        raise NotImplementedError
 
     def _set_model(self, model: _core.ForestModel) -> None:
         self._model = model
@@ -240,6 +240,10 @@ class TreeRegressor(RegressorMixin, TreeEstimator):
         self, X: NDArray[Any], y: Any, sample_weight: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, float]:
         """Return y as float64, the rows' weights, and their sum."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
         y = self._check_columns(
             check_array(y, ensure_2d=False, dtype=np.float64, order="C", input_name="y")
         )
@@ -265,6 +269,21 @@ class TreeRegressor(RegressorMixin, TreeEstimator):
             )
         total = float(len(X)) if weights is None else float(weights.sum())
         return np.ascontiguousarray(y), weights, total
+
+    def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
+        attributes, tensors = super()._model_state()
+        attributes["n_outputs"] = self._model.n_outputs
+        return attributes, tensors
+
+    def _restored_classes(
+        self, attributes: dict[str, Any], tensors: _modelfile.Tensors
+    ) -> int | list[int] | None:
+        if attributes["n_outputs"] != tensors["value"].shape[1]:
+            raise ModelFileError(
+                f"the model file has n_outputs={attributes['n_outputs']!r}, but values of "
+                f"{tensors['value'].shape[1]}."
+            )
+        return None
 
     def _values(self, X: Any) -> NDArray[np.float64]:
         """Return the predictions: a vector, or a matrix for several outputs."""

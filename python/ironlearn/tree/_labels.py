@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from ironlearn.exceptions import InvalidParameterError
@@ -144,42 +143,38 @@ class NodeText:
         rows = int(tree.n_node_samples[node])
         share = round(100.0 * rows / float(tree.n_node_samples[0]), 1)
         lines.append(line("samples = ", f"{share}%" if self.proportion else rows))
-        values = self._all_values(tree, node)
+        values = self._values(tree, node)
         values[0] = line("value = ", values[0])
         lines += values
         if self.class_names is not None:
             lines.append(line("class = ", self.class_names[int(tree.value[node, 0].argmax())]))
         return lines
 
-    def _all_values(self, tree: Tree, node: int) -> list[str]:
+    def _values(self, tree: Tree, node: int) -> list[str]:
         """Return the lines of a node's value, of all outputs."""
         numbers = (tree.n_classes == 1).all()
         if numbers and tree.n_outputs == 1:
             return [str(np.around(tree.value[node, 0, 0], self.precision))]
-        lines = [
-            self._values(tree, node, values[:count], whole=not numbers)
-            for values, count in zip(tree.value[node], tree.n_classes, strict=True)
-        ]
+        values = tree.value[node]
+        if not numbers and not self.proportion:
+            values = values * tree.weighted_n_node_samples[node]
+        whole = not numbers and not self.proportion and (np.mod(values, 1) == 0).all()
+        lines = []
+        for row in values:
+            around = [float(v) for v in np.around(row, self.precision)]
+            lines.append(_wrapped([str(int(v)) if whole else str(v) for v in around]))
         if tree.n_outputs > 1:
             lines[0][0] = "[" + lines[0][0]
             lines[-1][-1] += "]"
         return [line for output in lines for line in output]
 
-    def _values(self, tree: Tree, node: int, values: NDArray[np.float64], whole: bool) -> list[str]:
-        if not whole:
-            return [f"[{float(np.around(values[0], self.precision))}]"]
-        if not self.proportion:
-            values = values * tree.weighted_n_node_samples[node]
-        if not self.proportion and (np.mod(values, 1) == 0).all():
-            texts = [str(int(v)) for v in values]
-        else:
-            texts = [str(float(v)) for v in np.around(values, self.precision)]
-        rows = [
-            ", ".join(texts[i : i + _VALUES_A_LINE]) for i in range(0, len(texts), _VALUES_A_LINE)
-        ]
-        rows[0] = "[" + rows[0]
-        rows[-1] += "]"
-        return [row + ("," if i + 1 < len(rows) else "") for i, row in enumerate(rows)]
+
+def _wrapped(texts: list[str]) -> list[str]:
+    """Return a list of values, a few a line."""
+    rows = [", ".join(texts[i : i + _VALUES_A_LINE]) for i in range(0, len(texts), _VALUES_A_LINE)]
+    rows[0] = "[" + rows[0]
+    rows[-1] += "]"
+    return [row + ("," if i + 1 < len(rows) else "") for i, row in enumerate(rows)]
 
 
 def fill_colour(tree: Tree, node: int) -> str:

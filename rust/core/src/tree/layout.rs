@@ -52,6 +52,7 @@ pub(super) struct Layout {
 
 /// The largest f32 not above `value`: a row's f32 is at most the one where it is at most the
 /// other.
+#[inline]
 pub(super) fn round_down(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) > value {

@@ -141,7 +141,8 @@ struct Grower<'a, 'l> {
     codes: Codes,
     sides: Sides,
     ranked: Ranked,
-    centred: Vec<(f64, f64)>,
+    centred: Vec<f64>,
+    weights: Vec<f64>,
     scanners: Vec<Scanner>,
     drawn: Vec<u32>,
     scratch: Vec<u32>,
@@ -158,6 +159,7 @@ impl<'a, 'l> Grower<'a, 'l> {
             codes: Vec::new(),
             ranked: Ranked::default(),
             centred: Vec::new(),
+            weights: Vec::new(),
             scanners: (0..control.threads()).map(|_| Scanner::default()).collect(),
             drawn: Vec::new(),
             scratch: Vec::new(),
@@ -344,10 +346,13 @@ impl<'a, 'l> Grower<'a, 'l> {
             let shift = task.node.shift(0);
             let rows = &self.lists.rows[task.start..task.end];
             self.centred.clear();
-            self.centred.extend(rows.iter().map(|&row| {
-                let weight = source.weight(row);
-                (weight * (source.target(row, 0) - shift), weight)
-            }));
+            let centred = |&row: &u32| source.weight(row) * (source.target(row, 0) - shift);
+            self.centred.extend(rows.iter().map(centred));
+            if !source.weight.is_empty() {
+                self.weights.clear();
+                self.weights
+                    .extend(rows.iter().map(|&row| source.weight(row)));
+            }
         }
         let view = View {
             node: &task.node,
@@ -356,6 +361,7 @@ impl<'a, 'l> Grower<'a, 'l> {
             rows: &self.lists.rows[task.start..task.end],
             ranked: &self.ranked,
             centred: &self.centred,
+            weights: &self.weights,
         };
         for scanner in &mut self.scanners {
             scanner.found = None;

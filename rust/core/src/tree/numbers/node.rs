@@ -56,14 +56,17 @@ impl Node {
         node
     }
 
+    #[inline]
     pub fn value(&self, output: usize) -> f64 {
         self.numbers[output][0]
     }
 
+    #[inline]
     pub fn shift(&self, output: usize) -> f64 {
         self.numbers[output][1]
     }
 
+    #[inline]
     pub fn total(&self, output: usize) -> f64 {
         self.numbers[output][2]
     }

@@ -19,11 +19,13 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Whether any cut that leaves enough rows may be made.
+    #[inline]
     fn free(&self) -> bool {
         self.weight <= 0.0 && self.direction == 0
     }
 
     /// Whether predictions may be these.
+    #[inline]
     pub fn allow(&self, left: f64, right: f64) -> bool {
         let (low, high) = self.bounds;
         self.direction == 0
@@ -85,6 +87,7 @@ impl Score for Poisson {
 }
 
 /// The score of the cut with these sums of one output on the left, where it may be made.
+#[inline]
 pub(super) fn score<L: Score>(
     left: f64,
     left_weight: f64,

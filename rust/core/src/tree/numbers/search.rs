@@ -24,9 +24,11 @@ pub(super) struct View<'n> {
     pub rows: &'n [u32],
     /// The rows in the order of each output, where medians are wanted.
     pub ranked: &'n Ranked,
-    /// Weighted distance of each row's target from the node's shift, and its weight, where
-    /// thresholds are random and sums of one output decide.
-    pub centred: &'n [(f64, f64)],
+    /// Weighted distance of each row's target from the node's shift, where thresholds are random
+    /// and sums of one output decide.
+    pub centred: &'n [f64],
+    /// Their weights; empty where every row weighs 1.
+    pub weights: &'n [f64],
 }
 
 /// The best split so far.
@@ -62,6 +64,9 @@ pub(super) struct Scanner {
 
 /// Features whose values are gathered together: as many as share a line of cache.
 const TOGETHER: usize = 16;
+
+/// Rows whose values are gathered together.
+const ROWS_TOGETHER: usize = 256;
 
 impl Scanner {
     /// Tries one feature, whose rows `list` has in order.
@@ -100,10 +105,14 @@ impl Scanner {
                 block.resize(cells, 0.0);
             }
             let block = &mut block[..cells];
-            for (i, &row) in view.rows.iter().enumerate() {
-                let cells = &shared.data.x[row as usize * width..][..width];
+            // The lines of a few rows stay in cache while all columns are read from them.
+            for start in (0..rows).step_by(ROWS_TOGETHER) {
+                let end = rows.min(start + ROWS_TOGETHER);
+                let here = &view.rows[start..end];
                 for (column, &feature) in block.chunks_exact_mut(rows).zip(some) {
-                    column[i] = cells[feature as usize];
+                    for (cell, &row) in column[start..end].iter_mut().zip(here) {
+                        *cell = shared.data.x[row as usize * width + feature as usize];
+                    }
                 }
             }
             for (column, &feature) in block.chunks_exact_mut(rows).zip(some) {
@@ -175,14 +184,9 @@ impl Scanner {
         }
     }
 
-    /// The same as [`Scanner::random`], from the values in the order of rows. Sums are formed
-    /// in four lanes, which do not wait for each other.
+    /// The same as [`Scanner::random`], from the values in the order of rows.
     fn random_of_sums(&mut self, shared: &NumberData, view: &View, feature: usize, values: &[f32]) {
-        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
-        for &value in values {
-            low = if value < low { value } else { low };
-            high = if value > high { value } else { high };
-        }
+        let (low, high) = extremes(values);
         if low >= high {
             return;
         }
@@ -190,29 +194,13 @@ impl Scanner {
         let (threshold, _) = draw(view, feature, low, high);
         // The largest float that goes left.
         let most = round_down(threshold);
-        let mut lanes = [(0.0, 0.0); 4];
-        let mut left_rows = 0;
-        let mut groups = values.chunks_exact(4).zip(view.centred.chunks_exact(4));
-        for (values, rows) in &mut groups {
-            for lane in 0..4 {
-                let goes = values[lane] <= most;
-                let (target, weight) = rows[lane];
-                lanes[lane].0 += if goes { target } else { 0.0 };
-                lanes[lane].1 += if goes { weight } else { 0.0 };
-                left_rows += u32::from(goes);
-            }
-        }
-        let done = values.len() / 4 * 4;
-        let rest = values[done..].iter().zip(&view.centred[done..]);
-        for (lane, (&value, &(target, weight))) in lanes.iter_mut().zip(rest) {
-            let goes = value <= most;
-            lane.0 += if goes { target } else { 0.0 };
-            lane.1 += if goes { weight } else { 0.0 };
-            left_rows += u32::from(goes);
-        }
-        let left = (lanes[0].0 + lanes[1].0) + (lanes[2].0 + lanes[3].0);
-        let left_weight = (lanes[0].1 + lanes[1].1) + (lanes[2].1 + lanes[3].1);
-        let left_rows = left_rows as usize;
+        let left = sum_where(values, view.centred, |value| value <= most);
+        let left_rows = values.iter().filter(|&&value| value <= most).count();
+        let left_weight = if view.weights.is_empty() {
+            left_rows as f64
+        } else {
+            sum_where(values, view.weights, |value| value <= most)
+        };
         let limits = limits(shared, view, feature);
         let score = if shared.loss == Loss::Squared {
             score::<Squared>(left, left_weight, left_rows, view.node, &limits)
@@ -466,6 +454,46 @@ impl Scanner {
         found.split.left_codes = code_set(&left, &present, found.split.missing_left);
         Some(found)
     }
+}
+
+/// The smallest and the largest value.
+fn extremes(values: &[f32]) -> (f32, f32) {
+    let mut lows = [f32::INFINITY; 8];
+    let mut highs = [f32::NEG_INFINITY; 8];
+    let (groups, rest) = values.as_chunks::<8>();
+    for group in groups {
+        for lane in 0..8 {
+            lows[lane] = lows[lane].min(group[lane]);
+            highs[lane] = highs[lane].max(group[lane]);
+        }
+    }
+    let low = lows.iter().chain(rest).copied();
+    let high = highs.iter().chain(rest).copied();
+    (
+        low.fold(f32::INFINITY, f32::min),
+        high.fold(f32::NEG_INFINITY, f32::max),
+    )
+}
+
+/// The sum of the numbers whose value goes left, in four lanes that do not wait for each other.
+#[inline]
+fn sum_where(values: &[f32], numbers: &[f64], goes: impl Fn(f32) -> bool) -> f64 {
+    // A branch would be mispredicted every other time.
+    let masked = |value: f32, number: f64| {
+        f64::from_bits(number.to_bits() & u64::from(goes(value)).wrapping_neg())
+    };
+    let mut lanes = [0.0; 4];
+    let (groups, rest) = values.as_chunks::<4>();
+    let (number_groups, number_rest) = numbers.as_chunks::<4>();
+    for (values, numbers) in groups.iter().zip(number_groups) {
+        for lane in 0..4 {
+            lanes[lane] += masked(values[lane], numbers[lane]);
+        }
+    }
+    for (lane, (&value, &number)) in lanes.iter_mut().zip(rest.iter().zip(number_rest)) {
+        *lane += masked(value, number);
+    }
+    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 }
 
 fn limits(shared: &NumberData, view: &View, feature: usize) -> Limits {
