@@ -188,10 +188,10 @@ class KMeansModel:
 
 def tree_fit(
     x: NDArray[np.float32],
-    y: NDArray[np.uint32],
+    y: NDArray[np.uint32] | NDArray[np.float64],
     sample_weight: NDArray[np.float64] | None,
     *,
-    n_classes: int,
+    n_classes: int | list[int] | None,
     criterion: str,
     splitter: str,
     max_depth: int,
@@ -207,14 +207,18 @@ def tree_fit(
     seed: int,
     n_threads: int,
 ) -> ForestModel:
-    """Grow one tree."""
+    """Grow one tree.
+
+    `y` is of shape (n,) or (n, outputs). Class codes (uint32) go with `n_classes`, the number of
+    classes of the output or a list of them; numbers (float64) go with ``None``.
+    """
 
 def forest_fit(
     x: NDArray[np.float32],
-    y: NDArray[np.uint32],
+    y: NDArray[np.uint32] | NDArray[np.float64],
     sample_weight: NDArray[np.float64] | None,
     *,
-    n_classes: int,
+    n_classes: int | list[int] | None,
     criterion: str,
     splitter: str,
     max_depth: int,
@@ -235,8 +239,12 @@ def forest_fit(
     balanced_subsample: bool,
     oob: bool,
     n_threads: int,
-) -> tuple[ForestModel, NDArray[np.float64] | None]:
-    """Grow a forest; the second answer holds the out-of-bag votes where they are asked for."""
+) -> tuple[ForestModel, tuple[NDArray[np.float64], NDArray[np.int64]] | None]:
+    """Grow a forest; the second answer holds the out-of-bag votes where they are asked for.
+
+    `y` and `n_classes` are those of `tree_fit`. Out-of-bag votes are sums of class shares, or of
+    numbers, shape (n, outputs * most classes), and for each row how many trees gave them.
+    """
 
 class ForestModel:
     """A fitted tree or forest."""
@@ -247,7 +255,15 @@ class ForestModel:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """The most classes of any output; 1 where numbers are predicted."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+
+    @property
+    def class_counts(self) -> list[int] | None:
+        """Number of classes of each output; ``None`` where numbers are predicted."""
 
     @property
     def n_features(self) -> int:
@@ -262,7 +278,7 @@ class ForestModel:
 
     @staticmethod
     def from_arrays(
-        n_classes: int,
+        n_classes: int | list[int] | None,
         n_features: int,
         *,
         offsets: NDArray[np.int64],
@@ -278,7 +294,7 @@ class ForestModel:
         category_offsets: NDArray[np.int64],
         category_bits: NDArray[np.uint64],
     ) -> ForestModel:
-        """Check the arrays and copy them."""
+        """Check the arrays and copy them; `n_classes` is ``None`` where numbers are predicted."""
 
     @staticmethod
     def concat(models: list[ForestModel]) -> ForestModel:
@@ -290,12 +306,18 @@ class ForestModel:
     def predict_proba(
         self, x: NDArray[np.float32], *, voting: str, n_threads: int
     ) -> NDArray[np.float64]:
-        """Class probabilities of each row."""
+        """Class probabilities of each row, shape (n, outputs * most classes)."""
+
+    def predict_values(self, x: NDArray[np.float32], *, n_threads: int) -> NDArray[np.float64]:
+        """The mean over the trees of the numbers in each row's leaf, shape (n, outputs)."""
 
     def predict_codes(
         self, x: NDArray[np.float32], *, voting: str, n_threads: int
     ) -> NDArray[np.int64]:
-        """The most probable class of each row, the first of equal ones."""
+        """The most probable class of each row, the first of equal ones.
+
+        Shape (n,), or (n, outputs) where there are several.
+        """
 
     def apply(self, x: NDArray[np.float32], *, n_threads: int) -> NDArray[np.int64]:
         """The leaf of each row in each tree, numbered within the tree."""

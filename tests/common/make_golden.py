@@ -78,6 +78,35 @@ def _tree_with_categories() -> tuple[Any, np.ndarray]:
     return tree.fit(table, y), table[::7]
 
 
+def _tree_of_outputs() -> tuple[Any, np.ndarray]:
+    from ironlearn.tree import DecisionTreeClassifier
+
+    X, y = _iris()
+    width = np.array(["narrow", "middle", "wide"])[np.digitize(X[:, 1], [2.8, 3.2])]
+    both = np.stack([y, width], axis=1)
+    return DecisionTreeClassifier(max_depth=4, random_state=0).fit(X[:, :3], both), X[::7, :3]
+
+
+def _regression_tree() -> tuple[Any, np.ndarray]:
+    from ironlearn.tree import DecisionTreeRegressor
+
+    X, _ = _iris()
+    y = X[:, 3] - 2.0
+    X[::11, 2] = np.nan
+    weights = np.linspace(0.5, 1.5, len(X))
+    return DecisionTreeRegressor(max_leaf_nodes=9, random_state=0).fit(X[:, :3], y, weights), X[
+        ::7, :3
+    ]
+
+
+def _regression_tree_of_outputs() -> tuple[Any, np.ndarray]:
+    from ironlearn.tree import DecisionTreeRegressor
+
+    X, _ = _iris()
+    tree = DecisionTreeRegressor(criterion="absolute_error", max_depth=4, random_state=0)
+    return tree.fit(X[:, :2], X[:, 2:]), X[::7, :2]
+
+
 def _forest() -> tuple[Any, np.ndarray]:
     from ironlearn.ensemble import RandomForestClassifier
 
@@ -154,6 +183,9 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "BernoulliNB": _bernoulli_nb,
     "DecisionTreeClassifier": _tree,
     "DecisionTreeClassifier-categories": _tree_with_categories,
+    "DecisionTreeClassifier-outputs": _tree_of_outputs,
+    "DecisionTreeRegressor": _regression_tree,
+    "DecisionTreeRegressor-outputs": _regression_tree_of_outputs,
     "RandomForestClassifier": _forest,
     "ExtraTreesClassifier": _extra_trees,
     "LinearSVC": _linear_svc,

@@ -13,7 +13,9 @@ from ironlearn.base import TYPES
 #: Settings that keep the contract tests quick.
 QUICK: dict[str, dict[str, Any]] = {
     "RandomForestClassifier": {"n_estimators": 10},
+    "RandomForestRegressor": {"n_estimators": 10},
     "ExtraTreesClassifier": {"n_estimators": 10},
+    "ExtraTreesRegressor": {"n_estimators": 10},
     "KMeans": {"n_clusters": 3},
     "MiniBatchKMeans": {"n_clusters": 3},
 }

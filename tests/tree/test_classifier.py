@@ -309,8 +309,8 @@ def test_sparse_input_equals_dense() -> None:
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_bad_input_is_named() -> None:
     X, y = load_iris(return_X_y=True)
-    with pytest.raises(ValueError, match="y has 2 columns"):
-        DecisionTreeClassifier().fit(X, np.c_[y, y])
+    with pytest.raises(ValueError, match="Unknown label type"):
+        DecisionTreeClassifier().fit(X, np.c_[y, y] + 0.5)
     with pytest.raises(ValueError, match=r"infinity|too large"):
         DecisionTreeClassifier().fit(X * 1e300, y)
     model = DecisionTreeClassifier().fit(X, y)

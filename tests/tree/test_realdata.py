@@ -14,9 +14,11 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier as TheirForest
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier as TheirTree
+from sklearn.tree import DecisionTreeRegressor as TheirRegressor
 
 from ironlearn.ensemble import RandomForestClassifier
-from ironlearn.tree import DecisionTreeClassifier
+from ironlearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from tree.test_regressor import agree
 
 pytestmark = pytest.mark.realdata
 
@@ -191,3 +193,48 @@ def test_mean_scores_of_forests(name: str, settings: dict[str, Any], data_dir: P
         for kind in (RandomForestClassifier, TheirForest)
     )
     assert_equal_means(ours, theirs)
+
+
+def numbers(name: str, data_dir: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return some rows of a table whose target is a number."""
+    if name == "temperature":
+        frame = pd.read_csv(data_dir / "time_series/ETTh1.csv").drop(columns="date")
+        y = frame.pop("OT").to_numpy()
+    elif name == "elevation":
+        frame = pd.read_csv(data_dir / "tabular/covertype/covertype_17336.csv.gz")
+        y = frame.pop(frame.columns[0]).to_numpy(dtype=float)
+    else:
+        frame = pd.read_csv(data_dir / TABLES["higgs"][0], header=None, sep="\t")
+        y = frame.pop(28).to_numpy()
+    chosen = np.random.RandomState(0).permutation(len(y))[:rows]
+    return frame.to_numpy(dtype=np.float32)[chosen], y[chosen]
+
+
+@pytest.mark.parametrize("name", ["temperature", "elevation", "mass"])
+@pytest.mark.parametrize("criterion", ["squared_error", "absolute_error", "poisson"])
+def test_the_same_splits_of_numbers(name: str, criterion: str, data_dir: Path) -> None:
+    X, y = numbers(name, data_dir, 1500 if criterion == "absolute_error" else 4000)
+    X, y = without_ties(X), y - y.min() + 1.0
+    settings: dict[str, Any] = {
+        "criterion": criterion,
+        "min_samples_leaf": 20,
+        "random_state": 0,
+    }
+    # Weights of no two rows alike leave few ties: of columns that separate the same rows, and of
+    # medians.
+    weights = np.random.RandomState(0).uniform(0.5, 1.5, len(y))
+    ours = DecisionTreeRegressor(**settings).fit(X, y, weights)
+    theirs = TheirRegressor(**settings).fit(X, y, weights)
+    assert agree(ours, theirs) < 0.05 * ours.tree_.node_count
+    assert ours.get_n_leaves() > 20
+
+
+@pytest.mark.parametrize("name", ["temperature", "elevation", "mass"])
+def test_mean_scores_of_regression_trees(name: str, data_dir: Path) -> None:
+    train, test, y_train, y_test = train_test_split(*numbers(name, data_dir, 2500), random_state=0)
+    scores = [
+        [kind(random_state=s).fit(train, y_train).score(test, y_test) for s in range(20)]
+        for kind in (DecisionTreeRegressor, TheirRegressor)
+    ]
+    assert_equal_means(*scores)
+    assert len(set(scores[0])) > 1

@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from ironlearn import _core, _modelfile
 from ironlearn._parameters import BOOLEAN, CALLABLE, NONE, VERBOSE, Table, integer, real
 from ironlearn._random import seed_from
-from ironlearn.base import Estimator
 from ironlearn.ensemble import _bootstrap, _steps
 from ironlearn.exceptions import ModelFileError
 from ironlearn.tree import _pruning, _settings
+from ironlearn.tree._base import TreeEstimator
 
 #: Parameters of the ensemble, beside those of its trees.
 TABLE: Table = {
@@ -31,9 +31,10 @@ TABLE: Table = {
 }
 
 
-class Forest(Estimator):
+class Forest(TreeEstimator):
     """Base of forests, whatever they predict and however their trees find thresholds."""
 
+    _multi_output = True
     #: The class of `estimators_`.
     _tree_type: ClassVar[type[Any]]
     #: How thresholds are found: "best" or "random".
@@ -50,7 +51,6 @@ class Forest(Estimator):
     max_features: Any
 
     oob_score_: float
-    _categories: Any
     _seed: int
     _n_samples: int
     #: Rows that each tree drew, 0 without bootstrap, and their weights.
@@ -64,8 +64,8 @@ class Forest(Estimator):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Numbers; NaN is a missing value. Sparse X is made dense.
-        y : array-like of shape (n_samples,)
-            Targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets; with several columns each tree learns all of them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows.
 
@@ -109,10 +109,17 @@ class Forest(Estimator):
             self._set_model(model)
         if self.oob_score and (votes is not None or not hasattr(self, "oob_score_")):
             if first > 0:
-                kept_votes = self._votes(self._model, X, range(first))
-                votes = kept_votes if votes is None else kept_votes + votes
+                votes = _steps.add(self._votes(self._model, X, range(first)), votes)
             assert votes is not None
-            self._set_oob(votes, y)
+            answers, voters = votes
+            if (voters == 0).any():
+                warnings.warn(
+                    "Some inputs do not have OOB scores. This probably means too few trees were "
+                    "used to compute any reliable OOB estimates.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._set_oob(answers / np.maximum(voters, 1)[:, None], targets, y)
         return self
 
     @property
@@ -131,8 +138,11 @@ class Forest(Estimator):
         """Return the settings of the native function for rows of this total weight."""
 
     @abstractmethod
-    def _set_oob(self, votes: NDArray[np.float64], y: Any) -> None:
-        """Set the out-of-bag attributes from the sums of the trees' answers."""
+    def _set_oob(self, means: NDArray[np.float64], targets: NDArray[Any], y: Any) -> None:
+        """Set the out-of-bag attributes from the means of the trees' answers.
+
+        A row that every tree saw has zeros. `targets` are what `_learn_targets` made of y.
+        """
 
     @abstractmethod
     def _dress(self, tree: Any) -> None:
@@ -145,16 +155,16 @@ class Forest(Estimator):
         weights: NDArray[np.float64] | None,
         first: int,
         settings: dict[str, Any],
-    ) -> tuple[_core.ForestModel, _steps.Votes]:
+    ) -> tuple[_core.ForestModel, _steps.Votes | None]:
         """Grow the trees from number `first` on, and let them vote out of the bag."""
 
-        def some(done: int, count: int) -> tuple[_core.ForestModel, _steps.Votes]:
+        def some(done: int, count: int) -> tuple[_core.ForestModel, _steps.Votes | None]:
             return _core.forest_fit(
                 X,
                 targets,
                 weights,
                 splitter=self._splitter,
-                categorical=None if self._categories is None else self._categories.mask,
+                categorical=self._mask,
                 seed=self._seed,
                 n_trees=count,
                 first_tree=first + done,
@@ -187,7 +197,7 @@ class Forest(Estimator):
 
     def _votes(
         self, model: _core.ForestModel, X: NDArray[np.float32], numbers: range
-    ) -> NDArray[np.float64]:
+    ) -> _steps.Votes:
         drawn = (self._drawn(number) for number in numbers)
         return _bootstrap.out_of_bag_votes(model, X, drawn, self._n_threads())
 
@@ -302,7 +312,7 @@ class Forest(Estimator):
         return mean / total if total > 0 else mean
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
-        attributes, tensors = super()._model_state()  # type: ignore[safe-super]
+        attributes, tensors = super()._model_state()
         # As text: JSON numbers hold 53 bits in some readers, a seed has 64.
         attributes["seed"] = str(self._seed)
         attributes["n_samples"] = self._n_samples
@@ -315,7 +325,7 @@ class Forest(Estimator):
         return attributes, tensors
 
     def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
-        super()._restore_model(attributes, tensors)  # type: ignore[safe-super]
+        super()._restore_model(attributes, tensors)
         seed, rows, draws = (attributes[k] for k in ("seed", "n_samples", "n_draws"))
         if not (isinstance(seed, str) and seed.isdecimal() and int(seed) < 1 << 64):
             raise ModelFileError(f"the model file's seed is {seed!r}, not a 64-bit integer.")
@@ -338,14 +348,3 @@ class Forest(Estimator):
     def _oob_shape(self, rows: int) -> tuple[int, ...]:
         """The shape of the out-of-bag answers for so many rows."""
 
-
-def means_of(votes: NDArray[np.float64], voters: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide sums of answers by their numbers; warn of rows without an answer."""
-    if (voters == 0).any():
-        warnings.warn(
-            "Some inputs do not have OOB scores. This probably means too few trees were "
-            "used to compute any reliable OOB estimates.",
-            UserWarning,
-            stacklevel=4,
-        )
-    return votes / np.where(voters == 0, 1.0, voters)[:, None]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ironlearn import _core, _random
+from ironlearn.ensemble._steps import Votes
 
 #: Keeps bootstrap draws apart from the choices within trees: "bootstra" in ASCII.
 _BOOTSTRAP = 0x626F6F7473747261
@@ -64,17 +65,19 @@ def class_weighted(
     codes: NDArray[np.uint32],
     weights: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """Return the rows' weights times those of their classes.
+    """Return the rows' weights times those of their classes, of all outputs.
 
     A string balances the classes: each weighs the same, its rows' own weights included.
     """
     if isinstance(class_weight, str):
-        sums = np.bincount(codes, weights)
-        # A class whose rows all weigh nothing has no weight to balance.
-        scale = sums.sum() / (len(sums) * np.where(sums > 0, sums, 1.0))
-        expanded = scale[codes]
+        expanded = np.ones(len(codes))
+        for column in codes.reshape(len(codes), -1).T:
+            sums = np.bincount(column, weights)
+            # A class whose rows all weigh nothing has no weight to balance.
+            scale = sums.sum() / (len(sums) * np.where(sums > 0, sums, 1.0))
+            expanded *= scale[column]
     else:
-        expanded = compute_sample_weight(class_weight, np.asarray(y).ravel())
+        expanded = compute_sample_weight(class_weight, np.asarray(y).reshape(codes.shape))
     return expanded if weights is None else weights * expanded
 
 
@@ -83,16 +86,23 @@ def out_of_bag_votes(
     X: NDArray[np.float32],
     drawn: Iterable[NDArray[np.int32]],
     n_threads: int,
-) -> NDArray[np.float64]:
-    """Sum up the class shares that each tree gives to the rows which it did not draw.
+) -> Votes:
+    """Sum up what each tree answers for the rows which it did not draw, and count the trees.
 
     `drawn` are the rows of the model's first trees.
     """
-    votes = np.zeros((len(X), model.n_classes))
+    votes: NDArray[np.float64] | None = None
+    voters = np.zeros(len(X), dtype=np.int64)
     for index, rows in enumerate(drawn):
+        tree = model.tree(index)
+        values = tree.arrays()["value"]
+        if votes is None:
+            votes = np.zeros((len(X), values.shape[1]))
         unseen = np.ones(len(X), dtype=bool)
         unseen[rows] = False
         if unseen.any():
-            tree = model.tree(index)
-            votes[unseen] += tree.predict_proba(X[unseen], voting="soft", n_threads=n_threads)
-    return votes
+            leaves = tree.apply(X[unseen], n_threads=n_threads)[:, 0]
+            votes[unseen] += values[leaves]
+            voters += unseen
+    assert votes is not None
+    return votes, voters

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 
-from ironlearn._parameters import MAPPING, NONE, options
+from ironlearn._parameters import MAPPING, NONE, instance, options
 from ironlearn.ensemble import _base, _bootstrap
 from ironlearn.tree import DecisionTreeClassifier, _settings
 from ironlearn.tree._base import TreeClassifier
@@ -21,7 +21,12 @@ class ForestClassifier(_base.Forest, TreeClassifier):
     _parameters = {
         **_settings.TABLE,
         **_base.TABLE,
-        "class_weight": (MAPPING, options("balanced", "balanced_subsample"), NONE),
+        "class_weight": (
+            MAPPING,
+            instance(list, "a list of one dict an output"),
+            options("balanced", "balanced_subsample"),
+            NONE,
+        ),
         "voting": (options("soft", "hard"),),
     }
     _tree_type = DecisionTreeClassifier
@@ -40,10 +45,16 @@ class ForestClassifier(_base.Forest, TreeClassifier):
     ) -> tuple[NDArray[np.uint32], NDArray[np.float64] | None]:
         before = self.classes_ if warm else None
         codes, weights, _ = self._fit_targets(X, y, sample_weight, None)
-        if before is not None and not np.array_equal(before, self.classes_):
+        if before is not None and not _same(before, self.classes_):
             given, self.classes_ = self.classes_, before
             raise ValueError(
                 f"warm_start=True: y has the classes {given}, the fitted forest {before}."
+            )
+        if self.oob_score and isinstance(self.classes_, list) and codes.max() > 1:
+            raise ValueError(
+                "The type of target cannot be used to compute OOB estimates. Got "
+                "multiclass-multioutput while only the following are supported: continuous, "
+                "continuous-multioutput, binary, multiclass, multilabel-indicator."
             )
         if isinstance(self.class_weight, str) and self.warm_start:
             warnings.warn(
@@ -57,26 +68,35 @@ class ForestClassifier(_base.Forest, TreeClassifier):
         return codes, weights
 
     def _native_settings(self, X: NDArray[np.float32], total: float) -> dict[str, Any]:
-        n_classes = len(self.classes_)
+        n_classes = self._class_counts()
         return {
             **_settings.resolve(self, X.shape[0], X.shape[1], n_classes, total),
             "n_classes": n_classes,
             "balanced_subsample": self._subsample,
         }
 
-    def _set_oob(self, votes: NDArray[np.float64], y: Any) -> None:
-        # The shares of one tree add up to one, so their sum counts the trees.
-        shares = _base.means_of(votes, votes.sum(axis=1))
-        self.oob_decision_function_ = shares
-        predicted = self.classes_[shares.argmax(axis=1)]
+    def _set_oob(self, means: NDArray[np.float64], targets: NDArray[Any], y: Any) -> None:
         score = self.oob_score if callable(self.oob_score) else accuracy_score
-        self.oob_score_ = float(score(np.asarray(y).ravel(), predicted))
+        if isinstance(self.classes_, list):
+            # One matrix an output, side by side.
+            shares = means.reshape(len(means), len(self.classes_), -1).transpose(0, 2, 1)
+            truth, predicted = targets, shares.argmax(axis=1)
+        else:
+            shares = means
+            truth, predicted = np.asarray(y).ravel(), self.classes_[means.argmax(axis=1)]
+        self.oob_decision_function_ = np.ascontiguousarray(shares)
+        self.oob_score_ = float(score(truth, predicted))
 
     def _oob_shape(self, rows: int) -> tuple[int, ...]:
-        return rows, self.n_classes_
+        outputs = (self.n_outputs_,) if self.n_outputs_ > 1 else ()
+        return rows, self._model.n_classes, *outputs
 
     def _dress(self, tree: Any) -> None:
-        tree.classes_ = np.arange(self.n_classes_, dtype=np.float64)
+        counts = self._class_counts()
+        if isinstance(counts, list):
+            tree.classes_ = [np.arange(count, dtype=np.float64) for count in counts]
+        else:
+            tree.classes_ = np.arange(counts, dtype=np.float64)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class with most votes for each row.
@@ -88,14 +108,14 @@ class ForestClassifier(_base.Forest, TreeClassifier):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Class labels; of classes with equal votes the first.
         """
         X = self._predict_input(X)
         codes = self._model.predict_codes(X, voting=self.voting, n_threads=self._n_threads())
-        return self.classes_[codes]
+        return self._labels(codes)
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> Any:
         """Return each class's share of the votes.
 
         Parameters
@@ -105,13 +125,14 @@ class ForestClassifier(_base.Forest, TreeClassifier):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Rows add up to one.
+        ndarray of shape (n_samples, n_classes), or a list of them
+            Rows add up to one. With several outputs there is one array an output.
         """
         X = self._predict_input(X)
-        return self._model.predict_proba(X, voting=self.voting, n_threads=self._n_threads())
+        votes = self._model.predict_proba(X, voting=self.voting, n_threads=self._n_threads())
+        return self._by_output(votes)
 
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of `predict_proba`.
 
         Parameters
@@ -121,8 +142,16 @@ class ForestClassifier(_base.Forest, TreeClassifier):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
+        ndarray of shape (n_samples, n_classes), or a list of them
             Minus infinity where a class has no votes.
         """
+        proba = self.predict_proba(X)
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            return [np.log(p) for p in proba] if isinstance(proba, list) else np.log(proba)
+
+
+def _same(before: Any, now: Any) -> bool:
+    """Tell whether the classes are the same, of one output or of several."""
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(np.array_equal, before, now))
+    return not isinstance(before, list) and not isinstance(now, list) and np.array_equal(before, now)

@@ -23,6 +23,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 class Settings:
     """The settings of a tree; -1 is no limit."""
 
+    #: The most classes of an output.
     n_classes: int
     criterion: str
     splitter: str
@@ -42,11 +43,14 @@ class Data:
     """Rows to learn from."""
 
     rows: list[list[float]]
-    y: list[int]
+    #: Class codes of each row, one an output; none where targets are numbers.
+    y: list[list[int]]
     width: int
     categorical: list[bool]
     monotonic: list[int] | None
     bins: list[Quantiles | None]
+    #: Numbers of each row, one an output; None where targets are classes.
+    values: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,24 @@ def side_score(criterion: str, counts: list[float], total: float) -> float:
     if criterion == "gini":
         return total_of(c * c for c in counts) / total
     return total_of(_xlog2x(c) for c in counts) - _xlog2x(total)
+
+
+def side_scores(settings: Settings, counts: list[float], total: float) -> float:
+    """Return the sum over the outputs of `side_score`."""
+    outputs = range(0, len(counts), settings.n_classes)
+    return total_of(
+        side_score(settings.criterion, counts[at : at + settings.n_classes], total)
+        for at in outputs
+    )
+
+
+def mean_impurity(settings: Settings, counts: list[float], total: float) -> float:
+    """Return the mean over the outputs of `impurity`."""
+    outputs = range(0, len(counts), settings.n_classes)
+    parts = [
+        impurity(settings.criterion, counts[at : at + settings.n_classes], total) for at in outputs
+    ]
+    return total_of(parts) / len(parts)
 
 
 def child_key(key: int, left: bool) -> int:
@@ -240,7 +262,9 @@ class _Search:
         if min(left_rows, right_rows) < max(settings.min_samples_leaf, 1):
             return
         right = [max(c - part, 0.0) for c, part in zip(self.counts, left, strict=True)]
-        left_weight, right_weight = total_of(left), total_of(right)
+        # Each output has the whole weight.
+        classes = settings.n_classes
+        left_weight, right_weight = total_of(left[:classes]), total_of(right[:classes])
         if min(left_weight, right_weight) < settings.min_weight_leaf:
             return
         if min(left_weight, right_weight) <= 0:
@@ -251,8 +275,8 @@ class _Search:
             low, high = self.node.bounds
             if min(a, b) < low or max(a, b) > high or (a - b) * direction > 0:
                 return
-        score = side_score(settings.criterion, left, left_weight) + side_score(
-            settings.criterion, right, right_weight
+        score = side_scores(settings, left, left_weight) + side_scores(
+            settings, right, right_weight
         )
         rank = tie_rank(self.node.key, feature)
         if self.split is not None:
@@ -261,18 +285,23 @@ class _Search:
                 return
         if missing_left is None:
             missing_left = left_rows > right_rows
-        words = [] if codes is None else _code_set(*codes, missing_left)
+        words = [] if codes is None else code_set(*codes, missing_left)
         self.split = Split(feature, threshold, missing_left, words)
         self.score, self.rank = score, rank
 
     def start(self, missing: list[int], missing_left: bool) -> tuple[list[float], int]:
         """Return the class weights and the number of rows on the left before any value."""
-        left = [0.0] * self.settings.n_classes
+        left = [0.0] * len(self.counts)
         if not missing_left:
             return left, 0
         for row in missing:
-            left[self.data.y[row]] += self.weights[row]
+            self.add(left, row)
         return left, len(missing)
+
+    def add(self, counts: list[float], row: int) -> None:
+        """Add the weight of a row to its class of each output."""
+        for k, code in enumerate(self.data.y[row]):
+            counts[k * self.settings.n_classes + code] += self.weights[row]
 
     def try_boundaries(
         self, feature: int, present: list[tuple[float, int]], missing: list[int]
@@ -286,7 +315,7 @@ class _Search:
         for missing_left in (False, True) if missing else (False,):
             left, rows = self.start(missing, missing_left)
             for i, (value, row) in enumerate(present):
-                left[self.data.y[row]] += self.weights[row]
+                self.add(left, row)
                 rows += 1
                 if i + 1 < len(present):
                     above = present[i + 1][0]
@@ -316,7 +345,7 @@ class _Search:
         below = low
         for value, row in present:
             if value <= cut:
-                left[self.data.y[row]] += self.weights[row]
+                self.add(left, row)
                 rows += 1
                 below = max(below, value)
         threshold = cut if bins is None else bins.high[int(below)]
@@ -330,9 +359,7 @@ class _Search:
         rows_of: dict[int, int] = {}
         for value, row in sorted(present, key=lambda cell: cell[0]):
             code = int(value)
-            table.setdefault(code, [0.0] * self.settings.n_classes)[self.data.y[row]] += (
-                self.weights[row]
-            )
+            self.add(table.setdefault(code, [0.0] * len(self.counts)), row)
             rows_of[code] = rows_of.get(code, 0) + 1
         codes = list(table)
         stream = Stream(self.node.key, feature + 1)
@@ -360,7 +387,7 @@ class _Search:
                 self.offer(feature, left, rows, 0.0, side, (chosen, codes))
 
 
-def _code_set(left: list[int], present: list[int], others_left: bool) -> list[int]:
+def code_set(left: list[int], present: list[int], others_left: bool) -> list[int]:
     """Return the codes that go left; those that the node has not seen go with the missing."""
     words = [_MASK if others_left else 0] * (max(present) // 64 + 1)
     for code in present:
@@ -386,6 +413,18 @@ def order_categories(table: list[list[float]]) -> list[int]:
     else:
         key = _component(table, weight)
     return sorted(range(len(table)), key=lambda c: (*_ordered(key[c]), c))
+
+
+def order_by_means(sums: list[list[float]], weight: list[float]) -> list[int]:
+    """Return an order of the categories by their mean target, given weighted sums and weights.
+
+    Several outputs are ordered along their first principal component.
+    """
+    if len(sums[0]) == 1:
+        key = [row[0] / w for row, w in zip(sums, weight, strict=True)]
+    else:
+        key = _component(sums, weight)
+    return sorted(range(len(sums)), key=lambda c: (*_ordered(key[c]), c))
 
 
 def _component(table: list[list[float]], weight: list[float]) -> list[float]:

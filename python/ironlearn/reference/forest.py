@@ -1,4 +1,8 @@
-"""A random forest in plain Python (Breiman, "Random forests", Machine Learning 45, 2001)."""
+"""A forest in plain Python.
+
+Breiman, "Random forests", Machine Learning 45, 2001; with random thresholds Geurts, Ernst and
+Wehenkel, "Extremely randomized trees", Machine Learning 63, 2006.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 from ironlearn._random import Stream
 from ironlearn.reference._splits import Settings
-from ironlearn.reference.tree import Arrays, grow, joined, leaf_of, prepare
+from ironlearn.reference.tree import Arrays, grow, joined, leaf_of, most_classes, prepare
 
 #: Keeps bootstrap draws apart from the choices within trees: "bootstra" in ASCII.
 _BOOTSTRAP = int.from_bytes(b"bootstra")
@@ -18,10 +22,10 @@ _BOOTSTRAP = int.from_bytes(b"bootstra")
 
 def forest_fit(
     x: NDArray[np.float32],
-    y: NDArray[np.uint32],
+    y: NDArray[np.uint32] | NDArray[np.float64],
     sample_weight: NDArray[np.float64] | None,
     *,
-    n_classes: int,
+    n_classes: int | list[int] | None,
     criterion: str,
     splitter: str,
     max_depth: int,
@@ -42,10 +46,13 @@ def forest_fit(
     balanced_subsample: bool,
     oob: bool,
     n_threads: int,
-) -> tuple[Arrays, NDArray[np.float64] | None]:
-    """Grow a forest; return its arrays and, where asked for, the out-of-bag votes."""
+) -> tuple[Arrays, tuple[NDArray[np.float64], NDArray[np.int64]] | None]:
+    """Grow a forest; return its arrays and, where asked for, the out-of-bag votes.
+
+    The votes on a row are added up; beside the sums stands how many trees gave them.
+    """
     settings = Settings(
-        n_classes=n_classes,
+        n_classes=most_classes(n_classes),
         criterion=criterion,
         splitter=splitter,
         max_depth=max_depth,
@@ -69,16 +76,18 @@ def forest_fit(
         drawn.append(counts)
         weights = tree_weights(y, counts, balanced_subsample)
         trees.append(grow(data, settings, weights, tree))
-    arrays = joined(trees, n_classes)
+    arrays = joined(trees)
     if not (oob and bootstrap):
         return arrays, None
-    votes = np.zeros((len(x), n_classes))
+    votes = np.zeros((len(x), arrays["value"].shape[1]))
+    voters = np.zeros(len(x), dtype=np.int64)
     for tree, counts in enumerate(drawn):
         for row in range(len(x)):
             if row not in counts:
                 leaf = arrays["offsets"][tree] + leaf_of(arrays, tree, x[row])
                 votes[row] += arrays["value"][leaf]
-    return arrays, votes
+                voters[row] += 1
+    return arrays, (votes, voters)
 
 
 def draw(
@@ -98,15 +107,17 @@ def draw(
 
 
 def tree_weights(
-    y: NDArray[np.uint32], counts: Counter[int], balanced: bool
+    y: NDArray[np.uint32] | NDArray[np.float64], counts: Counter[int], balanced: bool
 ) -> NDArray[np.float64]:
     """Return each row's draws, times its class's weight where classes are balanced."""
     weights = np.array([float(counts[row]) for row in range(len(y))])
-    if not balanced:
+    if not balanced or y.dtype == np.float64:
         return weights
-    per_class: Counter[int] = Counter()
-    for row, count in counts.items():
-        per_class[int(y[row])] += count
-    total = sum(per_class.values())
-    scale = {code: total / (len(per_class) * count) for code, count in per_class.items()}
-    return np.array([w * scale.get(int(code), 0.0) for w, code in zip(weights, y, strict=True)])
+    for column in y.reshape(len(y), -1).T:
+        per_class: Counter[int] = Counter()
+        for row, count in counts.items():
+            per_class[int(column[row])] += count
+        total = sum(per_class.values())
+        scale = {code: total / (len(per_class) * count) for code, count in per_class.items()}
+        weights = weights * np.array([scale.get(int(code), 0.0) for code in column])
+    return weights

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn._random import Stream
+from ironlearn.reference import _numbers
 from ironlearn.reference._splits import (
     EPSILON,
     Data,
@@ -27,7 +28,7 @@ from ironlearn.reference._splits import (
     Split,
     best_split,
     child_key,
-    impurity,
+    mean_impurity,
     total_of,
 )
 
@@ -47,10 +48,10 @@ _DTYPES: dict[str, type] = {
 
 def tree_fit(
     x: NDArray[np.float32],
-    y: NDArray[np.uint32],
+    y: NDArray[np.uint32] | NDArray[np.float64],
     sample_weight: NDArray[np.float64] | None,
     *,
-    n_classes: int,
+    n_classes: int | list[int] | None,
     criterion: str,
     splitter: str,
     max_depth: int,
@@ -68,7 +69,7 @@ def tree_fit(
 ) -> Arrays:
     """Grow one tree; return its arrays as ``ForestModel.arrays`` does."""
     settings = Settings(
-        n_classes=n_classes,
+        n_classes=most_classes(n_classes),
         criterion=criterion,
         splitter=splitter,
         max_depth=max_depth,
@@ -82,12 +83,19 @@ def tree_fit(
         seed=seed,
     )
     data = prepare(x, y, settings, categorical, monotonic)
-    return joined([grow(data, settings, sample_weight, 0)], n_classes)
+    return joined([grow(data, settings, sample_weight, 0)])
+
+
+def most_classes(n_classes: int | list[int] | None) -> int:
+    """Return the most classes of an output; 1 for numbers."""
+    if n_classes is None:
+        return 1
+    return n_classes if isinstance(n_classes, int) else max(n_classes)
 
 
 def prepare(
     x: NDArray[np.float32],
-    y: NDArray[np.uint32],
+    y: NDArray[np.uint32] | NDArray[np.float64],
     settings: Settings,
     categorical: NDArray[np.bool_] | None,
     monotonic: NDArray[np.int8] | None,
@@ -105,7 +113,12 @@ def prepare(
             if values and not kinds[feature]:
                 bins[feature] = Quantiles(values, settings.max_bins)
     constraints = None if monotonic is None else [int(m) for m in monotonic]
-    return Data(rows, [int(code) for code in y], width, kinds, constraints, bins)
+    columns = y.reshape(len(rows), -1)
+    if y.dtype == np.float64:
+        numbers = [[float(value) for value in row] for row in columns]
+        return Data(rows, [], width, kinds, constraints, bins, numbers)
+    codes = [[int(code) for code in row] for row in columns]
+    return Data(rows, codes, width, kinds, constraints, bins)
 
 
 def grow(
@@ -113,7 +126,8 @@ def grow(
 ) -> list[dict[str, Any]]:
     """Return the nodes of the tree with this number, grown on the rows of positive weight."""
     weights = [1.0] * len(data.rows) if weight is None else [float(w) for w in weight]
-    grower = _Grower(data, settings, weights)
+    kind = _NumberGrower if data.values is not None else _Grower
+    grower = kind(data, settings, weights)
     root = Node(
         rows=[row for row, w in enumerate(weights) if w > 0],
         key=Stream(settings.seed, tree).next_u64(),
@@ -182,7 +196,7 @@ class _Grower:
             or own.impurity <= EPSILON
         ):
             return None
-        split = best_split(self.data, settings, self.weights, node, own.counts)
+        split = self.search(node, own)
         if split is None:
             return None
         cells = [(row, self.data.rows[row][split.feature]) for row in node.rows]
@@ -205,19 +219,34 @@ class _Grower:
         ]
         return index, improvement, split, children[0], children[1]
 
-    def side(self, rows: list[int]) -> Side:
-        counts = [0.0] * self.settings.n_classes
-        for row in rows:
-            counts[self.data.y[row]] += self.weights[row]
-        weight = total_of(counts)
-        return Side(counts, weight, impurity(self.settings.criterion, counts, weight))
+    def search(self, node: Node, own: Any) -> Split | None:
+        return best_split(self.data, self.settings, self.weights, node, own.counts)
 
-    def add(self, node: Node, own: Side) -> int:
+    def side(self, rows: list[int]) -> Any:
+        classes = self.settings.n_classes
+        counts = [0.0] * (classes * len(self.data.y[0]))
+        for row in rows:
+            for k, code in enumerate(self.data.y[row]):
+                counts[k * classes + code] += self.weights[row]
+        weight = total_of(counts[:classes])
+        return Side(counts, weight, mean_impurity(self.settings, counts, weight))
+
+    def value(self, node: Node, own: Any) -> list[float]:
+        """Return what a leaf predicts."""
         shares = [count / own.weight for count in own.counts]
         if self.data.monotonic is not None and len(shares) == 2:
             low, high = node.bounds
             shares[1] = min(max(shares[1], low), high)
             shares[0] = 1.0 - shares[1]
+        return shares
+
+    def middle(self, left: Any, right: Any) -> float | None:
+        """Return the bound between two children whose prediction must rise or fall."""
+        if self.settings.n_classes < 2:
+            return None
+        return float(left.counts[1] / left.weight / 2.0 + right.counts[1] / right.weight / 2.0)
+
+    def add(self, node: Node, own: Any) -> int:
         index = len(self.nodes)
         self.nodes.append(
             {
@@ -229,7 +258,7 @@ class _Grower:
                 "impurity": own.impurity,
                 "n_node_samples": len(node.rows),
                 "weighted_n_node_samples": own.weight,
-                "value": shares,
+                "value": self.value(node, own),
                 "codes": [],
             }
         )
@@ -247,27 +276,49 @@ class _Grower:
         }
 
     def bounds_below(
-        self, node: Node, split: Split, left: Side, right: Side
+        self, node: Node, split: Split, left: Any, right: Any
     ) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return what the constraint on the split's feature leaves to either child."""
         low, high = node.bounds
         direction = 0 if self.data.monotonic is None else self.data.monotonic[split.feature]
-        if direction == 0 or self.settings.n_classes < 2:
+        middle = self.middle(left, right)
+        if direction == 0 or middle is None:
             return node.bounds, node.bounds
-        middle = left.counts[1] / left.weight / 2.0 + right.counts[1] / right.weight / 2.0
         if direction > 0:
             return (low, middle), (middle, high)
         return (middle, high), (low, middle)
 
 
-def joined(trees: list[list[dict[str, Any]]], n_classes: int) -> Arrays:
+class _NumberGrower(_Grower):
+    """The same where targets are numbers."""
+
+    def __init__(self, data: Data, settings: Settings, weights: list[float]) -> None:
+        super().__init__(data, settings, weights)
+        assert data.values is not None
+        self.targets = _numbers.Targets(data.values, weights, settings.criterion)
+
+    def search(self, node: Node, own: Any) -> Split | None:
+        return _numbers.best_split(self.data, self.targets, self.settings, node, own)
+
+    def side(self, rows: list[int]) -> Any:
+        return self.targets.side(rows)
+
+    def value(self, node: Node, own: Any) -> list[float]:
+        low, high = node.bounds
+        return [min(max(value, low), high) for value in own.value]
+
+    def middle(self, left: Any, right: Any) -> float | None:
+        return float(left.value[0] / 2.0 + right.value[0] / 2.0)
+
+
+def joined(trees: list[list[dict[str, Any]]]) -> Arrays:
     """Return the arrays of all trees, one after the other."""
     nodes = [node for tree in trees for node in tree]
     out: Arrays = {
         name: np.array([node[name] for node in nodes], dtype=dtype)
         for name, dtype in _DTYPES.items()
     }
-    out["value"] = out["value"].reshape(len(nodes), n_classes)
+    out["value"] = out["value"].reshape(len(nodes), -1)
     out["offsets"] = np.cumsum([0, *(len(tree) for tree in trees)]).astype(np.int64)
     sizes = [len(node["codes"]) for node in nodes]
     out["category_offsets"] = np.cumsum([0, *sizes]).astype(np.int64)
@@ -298,6 +349,18 @@ def apply(arrays: Arrays, x: NDArray[np.float32], *, n_threads: int) -> NDArray[
     """Return the leaf of each row in each tree, as ``ForestModel.apply`` does."""
     trees = range(len(arrays["offsets"]) - 1)
     return np.array([[leaf_of(arrays, tree, row) for tree in trees] for row in x], dtype=np.int64)
+
+
+def predict_values(
+    arrays: Arrays, x: NDArray[np.float32], *, n_threads: int
+) -> NDArray[np.float64]:
+    """Return the mean of the trees' numbers, as ``ForestModel.predict_values`` does."""
+    leaves = apply(arrays, x, n_threads=n_threads)
+    out = np.zeros((len(x), arrays["value"].shape[1]))
+    for i, row in enumerate(leaves):
+        for start, leaf in zip(arrays["offsets"], row, strict=False):
+            out[i] += arrays["value"][start + leaf]
+    return out / leaves.shape[1]
 
 
 def predict_proba(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from ironlearn.exceptions import InvalidParameterError
 from ironlearn.tree._structure import LEAF, Tree
@@ -27,15 +28,19 @@ def feature_names_of(estimator: Any, given: Sequence[str] | None, pattern: str) 
     return [str(name) for name in given]
 
 
-def class_names_of(estimator: Any, given: Sequence[str] | bool | None) -> list[str]:
-    """Return the classes' names: those given, or the labels."""
+def class_names_of(estimator: Any, given: Sequence[str] | bool | None) -> list[list[str]]:
+    """Return the names of the classes of each output: those given, or the labels."""
+    several = isinstance(estimator.classes_, list)
     if given is None or isinstance(given, bool):
-        return [str(c) for c in estimator.classes_]
+        outputs = estimator.classes_ if several else [estimator.classes_]
+        return [[str(c) for c in classes] for classes in outputs]
+    if several:
+        raise ValueError("class_names cannot be given for a tree with several outputs.")
     if len(given) != len(estimator.classes_):
         raise ValueError(
             f"class_names must contain {len(estimator.classes_)} elements, got {len(given)}"
         )
-    return [str(name) for name in given]
+    return [[str(name) for name in given]]
 
 
 def conditions(
@@ -104,10 +109,12 @@ class NodeText:
             whole = isinstance(value, int | np.integer) and value >= 0
             if not whole and not (name == "max_depth" and value is None):
                 raise InvalidParameterError(f"{name} must be {accepted}, got {value!r}.")
+        # As in scikit-learn, only for one output of classes.
         shown = class_names is not None and class_names is not False
+        shown = shown and is_classifier(estimator) and estimator.n_outputs_ == 1
         return cls(
             feature_names=feature_names_of(estimator, feature_names, "x[{}]"),
-            class_names=class_names_of(estimator, class_names) if shown else None,
+            class_names=class_names_of(estimator, class_names)[0] if shown else None,
             label=label,
             precision=precision,
             **options,
@@ -144,32 +151,55 @@ class NodeText:
         return lines
 
     def _values(self, tree: Tree, node: int) -> list[str]:
-        values = tree.value[node, 0]
-        if not self.proportion:
+        """Return the lines of a node's value, of all outputs."""
+        numbers = (tree.n_classes == 1).all()
+        if numbers and tree.n_outputs == 1:
+            return [str(np.around(tree.value[node, 0, 0], self.precision))]
+        values = tree.value[node]
+        if not numbers and not self.proportion:
             values = values * tree.weighted_n_node_samples[node]
-        if not self.proportion and (np.mod(values, 1) == 0).all():
-            texts = [str(int(v)) for v in values]
-        else:
-            texts = [str(float(v)) for v in np.around(values, self.precision)]
-        rows = [
-            ", ".join(texts[i : i + _VALUES_A_LINE]) for i in range(0, len(texts), _VALUES_A_LINE)
-        ]
-        rows[0] = "[" + rows[0]
-        rows[-1] += "]"
-        return [row + ("," if i + 1 < len(rows) else "") for i, row in enumerate(rows)]
+        whole = not numbers and not self.proportion and (np.mod(values, 1) == 0).all()
+        lines = []
+        for row in values:
+            around = [float(v) for v in np.around(row, self.precision)]
+            lines.append(_wrapped([str(int(v)) if whole else str(v) for v in around]))
+        if tree.n_outputs > 1:
+            lines[0][0] = "[" + lines[0][0]
+            lines[-1][-1] += "]"
+        return [line for output in lines for line in output]
+
+
+def _wrapped(texts: list[str]) -> list[str]:
+    """Return a list of values, a few a line."""
+    rows = [", ".join(texts[i : i + _VALUES_A_LINE]) for i in range(0, len(texts), _VALUES_A_LINE)]
+    rows[0] = "[" + rows[0]
+    rows[-1] += "]"
+    return [row + ("," if i + 1 < len(rows) else "") for i, row in enumerate(rows)]
 
 
 def fill_colour(tree: Tree, node: int) -> str:
     """Return the colour of a node's largest class, the paler the less it leads.
 
-    Hues are spread evenly over the classes, as scikit-learn spreads them.
+    Hues are spread evenly over the classes, as scikit-learn spreads them. Numbers have one hue,
+    the paler the smaller they are; so have several outputs, the paler the more impure they are.
     """
+    if tree.n_outputs > 1 or tree.n_classes[0] == 1:
+        shades = -tree.impurity if tree.n_outputs > 1 else tree.value[:, 0, 0]
+        low, high = shades.min(), shades.max()
+        lead = (shades[node] - low) / (high - low) if high > low else 0.0
+        hue = np.arange(25, 385, 360.0 / tree.n_classes[0]).astype(int)[0]
+        return _mixed(hue, float(lead))
     values = tree.value[node, 0]
     hues = np.arange(25, 385, 360.0 / len(values)).astype(int)
-    colour = colorsys.hsv_to_rgb(hues[int(values.argmax())] % 360 / 360, 0.75, 0.9)
     lead = 0.0
     if len(values) > 1:
         second, first = np.sort(values)[-2:]
         lead = (first - second) / (1 - second)
+    return _mixed(hues[int(values.argmax())], float(lead))
+
+
+def _mixed(hue: int, lead: float) -> str:
+    """Return a hue in degrees, mixed with white where `lead` is below 1."""
+    colour = colorsys.hsv_to_rgb(hue % 360 / 360, 0.75, 0.9)
     mixed = (round(lead * int(255 * part) + (1 - lead) * 255) for part in colour)
     return "#" + "".join(f"{part:02x}" for part in mixed)

@@ -32,7 +32,7 @@ def plot_tree(
 
     Parameters
     ----------
-    decision_tree : DecisionTreeClassifier
+    decision_tree : DecisionTreeClassifier or DecisionTreeRegressor
         The fitted tree.
     max_depth : int, default=None
         Deeper branches are shown as "(...)".

@@ -109,4 +109,4 @@ def _without(
     kept = np.where(leaf, 0, sizes)[keep]
     out["category_offsets"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
     out["offsets"] = np.array([0, int(keep.sum())], dtype=np.int64)
-    return _core.ForestModel.from_arrays(model.n_classes, model.n_features, **out)
+    return _core.ForestModel.from_arrays(model.class_counts, model.n_features, **out)

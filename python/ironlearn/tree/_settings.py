@@ -39,13 +39,29 @@ TABLE: Table = {
     "n_jobs": N_JOBS,
 }
 
+#: What a tree of numbers may lower.
+REGRESSION = {
+    "criterion": (options("squared_error", "friedman_mse", "absolute_error", "poisson"),),
+}
+
+#: Names that mean the same.
+_SAME = {"log_loss": "entropy", "friedman_mse": "squared_error"}
+
 CLASS_WEIGHT = (MAPPING, options("balanced"), NONE)
 
 
 def resolve(
-    estimator: Any, rows: int, features: int, n_classes: int, total_weight: float
+    estimator: Any,
+    rows: int,
+    features: int,
+    n_classes: int | list[int] | None,
+    total_weight: float,
+    n_outputs: int = 1,
 ) -> dict[str, Any]:
-    """Return the native functions' settings for data of this size."""
+    """Return the native functions' settings for data of this size.
+
+    `n_classes` is that of the only output, a list of those of several, or ``None`` for numbers.
+    """
     leaf = estimator.min_samples_leaf
     if not isinstance(leaf, numbers.Integral):
         leaf = math.ceil(leaf * rows)
@@ -54,7 +70,7 @@ def resolve(
         split = max(2, math.ceil(split * rows))
     depth, leaves, bins = estimator.max_depth, estimator.max_leaf_nodes, estimator.max_bins
     return {
-        "criterion": "gini" if estimator.criterion == "gini" else "entropy",
+        "criterion": _SAME.get(estimator.criterion, estimator.criterion),
         "max_depth": -1 if depth is None else int(depth),
         "min_samples_split": max(int(split), 2 * int(leaf)),
         "min_samples_leaf": int(leaf),
@@ -63,7 +79,9 @@ def resolve(
         "max_leaf_nodes": -1 if leaves is None else int(leaves),
         "min_impurity_decrease": float(estimator.min_impurity_decrease),
         "max_bins": 0 if bins is None else int(bins),
-        "monotonic": monotonic(estimator.monotonic_cst, features, n_classes),
+        "monotonic": monotonic(
+            estimator.monotonic_cst, features, 1 if n_classes is None else n_classes, n_outputs
+        ),
     }
 
 
@@ -80,10 +98,14 @@ def drawn_features(max_features: Any, features: int) -> int:
     return max(1, int(max_features * features))
 
 
-def monotonic(given: Any, features: int, n_classes: int) -> NDArray[np.int8] | None:
+def monotonic(
+    given: Any, features: int, n_classes: int | list[int], n_outputs: int = 1
+) -> NDArray[np.int8] | None:
     """Return the checked constraints, or ``None`` where nothing is constrained."""
     if given is None:
         return None
+    if not isinstance(n_classes, int) or n_outputs > 1:
+        raise ValueError("Monotonicity constraints are not supported with multiple outputs.")
     constraints = np.asarray(given)
     if constraints.shape != (features,):
         raise ValueError(

@@ -36,8 +36,8 @@ class Tree:
         Whether missing values go left.
     impurity, n_node_samples, weighted_n_node_samples : ndarray of shape (node_count,)
         Statistics of the training rows in each node.
-    value : ndarray of shape (node_count, 1, n_classes)
-        Fractions of the classes in each node.
+    value : ndarray of shape (node_count, n_outputs, max_n_classes)
+        Fractions of the classes in each node, or the predicted numbers.
     """
 
     def __init__(self, model: _core.ForestModel) -> None:
@@ -51,13 +51,16 @@ class Tree:
         self.impurity: NDArray[np.float64] = arrays["impurity"]
         self.n_node_samples: NDArray[np.int64] = arrays["n_node_samples"]
         self.weighted_n_node_samples: NDArray[np.float64] = arrays["weighted_n_node_samples"]
-        self.value: NDArray[np.float64] = arrays["value"][:, None, :]
+        self.value: NDArray[np.float64] = arrays["value"].reshape(
+            -1, model.n_outputs, model.n_classes
+        )
         self._category_offsets = arrays["category_offsets"]
         self._category_bits = arrays["category_bits"]
         self.node_count = self.capacity = len(self.feature)
         self.n_features = model.n_features
-        self.n_outputs = 1
-        self.n_classes = np.array([model.n_classes])
+        self.n_outputs = model.n_outputs
+        counts = model.class_counts
+        self.n_classes = np.array([1] * model.n_outputs if counts is None else counts)
         self.max_n_classes = model.n_classes
         self.n_leaves = int((self.children_left == LEAF).sum())
         self._depths = self._depth_of_nodes()
@@ -120,8 +123,12 @@ class Tree:
         return self._model.apply(np.ascontiguousarray(X, dtype=np.float32), n_threads=1)[:, 0]
 
     def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the class fractions of each row's leaf, shape (n_samples, n_classes)."""
-        return self.value[self.apply(X), 0]
+        """Return the values of each row's leaf.
+
+        The shape is (n_samples, n_classes), or (n_samples, n_outputs, max_n_classes).
+        """
+        values = self.value[self.apply(X)]
+        return values[:, 0] if self.n_outputs == 1 else values
 
     def decision_path(self, X: NDArray[np.float32]) -> Any:
         """Return a CSR matrix with a one for each node that a row passes."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Bunch
 from sklearn.utils.metadata_routing import UNUSED
 
-from ironlearn import _core, _modelfile
+from ironlearn import _core
 from ironlearn._parameters import options
 from ironlearn._random import seed_from
-from ironlearn.exceptions import ModelFileError
-from ironlearn.tree import _pruning, _settings
+from ironlearn.tree import _settings
 from ironlearn.tree._base import TreeClassifier
-from ironlearn.tree._structure import Tree
+from ironlearn.tree._single import SingleTree
 
 
-class DecisionTreeClassifier(TreeClassifier):
+class DecisionTreeClassifier(SingleTree, TreeClassifier):
     r"""A decision tree with exact best splits.
 
     Parameters
@@ -63,10 +60,12 @@ class DecisionTreeClassifier(TreeClassifier):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    n_classes_, n_outputs_, max_features_ : int
-        Number of classes, of targets (1), and of features drawn for a split.
+    classes_ : ndarray of shape (n_classes,), or a list of them
+        The class labels; with several outputs those of each.
+    n_classes_ : int or ndarray of shape (n_outputs,)
+        Number of classes.
+    n_outputs_, max_features_ : int
+        Number of outputs, and of features drawn for a split.
     feature_importances_ : ndarray of shape (n_features,)
         Normalised total decrease of impurity by each feature.
     tree_ : Tree
@@ -135,9 +134,7 @@ class DecisionTreeClassifier(TreeClassifier):
         self.max_bins = max_bins
         self.n_jobs = n_jobs
 
-    # "check_input" is nothing that a pipeline would pass on.
-    __metadata_request__fit = {"check_input": UNUSED}
-    __metadata_request__predict = {"check_input": UNUSED}
+    # Nothing that a pipeline would pass on.
     __metadata_request__predict_proba = {"check_input": UNUSED}
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, check_input: bool = True) -> Self:
@@ -147,8 +144,8 @@ class DecisionTreeClassifier(TreeClassifier):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Numbers; NaN is a missing value. Sparse X is made dense.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels; with several columns all are learned by one tree.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows.
         check_input : bool, default=True
@@ -159,59 +156,27 @@ class DecisionTreeClassifier(TreeClassifier):
         self : DecisionTreeClassifier
             The fitted tree.
         """
-        model = self._grow(X, y, sample_weight)
-        if self.ccp_alpha > 0:
-            model = _pruning.prune(model, float(self.ccp_alpha))
-        self._set_model(model)
+        self._fit(X, y, sample_weight)
         return self
 
     def _grow(self, X: Any, y: Any, sample_weight: Any) -> _core.ForestModel:
         self._validate_parameters()
         X = self._fit_input(X)
         codes, weights, total = self._fit_targets(X, y, sample_weight, self.class_weight)
-        settings = _settings.resolve(self, X.shape[0], X.shape[1], len(self.classes_), total)
+        n_classes = self._class_counts()
+        settings = _settings.resolve(self, X.shape[0], X.shape[1], n_classes, total)
         self.max_features_ = settings["max_features"]
         return _core.tree_fit(
             X,
             codes,
             weights,
-            n_classes=len(self.classes_),
+            n_classes=n_classes,
             splitter=self.splitter,
             categorical=self._mask,
             seed=seed_from(self.random_state),
             n_threads=self._n_threads(),
             **settings,
         )
-
-    def _set_model(self, model: _core.ForestModel) -> None:
-        super()._set_model(model)
-        self.__dict__.pop("tree_", None)
-
-    def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
-        attributes, tensors = super()._model_state()
-        attributes["max_features_"] = int(self.max_features_)
-        return attributes, tensors
-
-    def _restore_model(self, attributes: dict[str, Any], tensors: _modelfile.Tensors) -> None:
-        super()._restore_model(attributes, tensors)
-        drawn = attributes["max_features_"]
-        if type(drawn) is not int or not 1 <= drawn <= self.n_features_in_:
-            raise ModelFileError(f"the model file's max_features_ is {drawn!r}.")
-        if self._model.n_trees != 1:
-            raise ModelFileError(f"the model file holds {self._model.n_trees} trees, not one.")
-        self.max_features_ = drawn
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("tree_", None)
-        return state
-
-    @cached_property
-    def tree_(self) -> Tree:
-        """The nodes, under scikit-learn's names."""
-        if "_model" not in self.__dict__:
-            raise AttributeError("tree_ is set by fit")
-        return Tree(self._model)
 
     def predict(self, X: Any, check_input: bool = True) -> NDArray[Any]:
         """Return the most frequent class of each row's leaf.
@@ -225,14 +190,14 @@ class DecisionTreeClassifier(TreeClassifier):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Class labels; of classes that are equally frequent the first.
         """
         X = self._predict_input(X)
         codes = self._model.predict_codes(X, voting="soft", n_threads=self._n_threads())
-        return self.classes_[codes]
+        return self._labels(codes)
 
-    def predict_proba(self, X: Any, check_input: bool = True) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any, check_input: bool = True) -> Any:
         """Return the class fractions of each row's leaf.
 
         Parameters
@@ -244,13 +209,14 @@ class DecisionTreeClassifier(TreeClassifier):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Rows add up to one.
+        ndarray of shape (n_samples, n_classes), or a list of them
+            Rows add up to one. With several outputs there is one array an output.
         """
         X = self._predict_input(X)
-        return self._model.predict_proba(X, voting="soft", n_threads=self._n_threads())
+        shares = self._model.predict_proba(X, voting="soft", n_threads=self._n_threads())
+        return self._by_output(shares)
 
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of `predict_proba`.
 
         Parameters
@@ -260,81 +226,9 @@ class DecisionTreeClassifier(TreeClassifier):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
+        ndarray of shape (n_samples, n_classes), or a list of them
             Minus infinity where a class is not in the leaf.
         """
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
-    def apply(self, X: Any, check_input: bool = True) -> NDArray[np.int64]:
-        """Return each row's leaf.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        check_input : bool, default=True
-            Kept for scikit-learn's callers; input is always checked.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Indices of nodes in `tree_`.
-        """
-        return self._model.apply(self._predict_input(X), n_threads=self._n_threads())[:, 0]
-
-    def decision_path(self, X: Any, check_input: bool = True) -> Any:
-        """Return which nodes each row passes.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        check_input : bool, default=True
-            Kept for scikit-learn's callers; input is always checked.
-
-        Returns
-        -------
-        CSR matrix of shape (n_samples, node_count)
-            A one for each node that a row passes.
-        """
-        return self.tree_.decision_path(self._predict_input(X))
-
-    def get_depth(self) -> int:
-        """Return the length of the longest path from the root to a leaf."""
-        self._check_fitted()
-        return self.tree_.max_depth
-
-    def get_n_leaves(self) -> int:
-        """Return the number of leaves."""
-        self._check_fitted()
-        return self.tree_.n_leaves
-
-    def _check_fitted(self) -> None:
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
-
-    @property
-    def feature_importances_(self) -> NDArray[np.float64]:
-        """Normalised total decrease of impurity by each feature."""
-        self._check_fitted()
-        return self.tree_.compute_feature_importances()
-
-    def cost_complexity_pruning_path(self, X: Any, y: Any, sample_weight: Any = None) -> Bunch:
-        """Return the alphas at which a full tree is pruned, and the impurities of its leaves.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        path : Bunch
-            With ``ccp_alphas`` and ``impurities``.
-        """
-        from sklearn.base import clone
-
-        alphas, impurities = _pruning.path(clone(self)._grow(X, y, sample_weight))
-        return Bunch(ccp_alphas=alphas, impurities=impurities)
+            proba = self.predict_proba(X)
+            return [np.log(p) for p in proba] if isinstance(proba, list) else np.log(proba)

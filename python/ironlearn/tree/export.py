@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from ironlearn.tree._labels import (
@@ -35,12 +36,12 @@ def export_text(
 
     Parameters
     ----------
-    decision_tree : DecisionTreeClassifier
+    decision_tree : DecisionTreeClassifier or DecisionTreeRegressor
         The fitted tree.
     feature_names : sequence of str, default=None
         Names of the features; ``None`` takes those of the training data.
     class_names : sequence of str, default=None
-        Names of the classes in order; ``None`` takes ``classes_``.
+        Names of the classes in order; ``None`` takes ``classes_``. Not for several outputs.
     max_depth : int, default=10
         Deeper branches are cut short.
     spacing : int, default=3
@@ -72,7 +73,7 @@ def export_text(
     check_is_fitted(decision_tree)
     tree: Tree = decision_tree.tree_
     names = feature_names_of(decision_tree, feature_names, "feature_{}")
-    labels = class_names_of(decision_tree, class_names)
+    labels = class_names_of(decision_tree, class_names) if is_classifier(decision_tree) else None
     indent = "|" + " " * spacing
     lines: list[str] = []
     levels = _levels(tree)
@@ -83,11 +84,7 @@ def export_text(
             lines.append(f"{indent * (depth - 1)}|{'-' * spacing} {condition}")
         bullet = f"{indent * depth}|{'-' * spacing}"
         if tree.children_left[node] == LEAF:
-            weights = ""
-            if show_weights:
-                counts = tree.value[node, 0] * tree.weighted_n_node_samples[node]
-                weights = f"weights: [{', '.join(f'{c:.{decimals}f}' for c in counts)}] "
-            lines.append(f"{bullet} {weights}class: {labels[int(tree.value[node, 0].argmax())]}")
+            lines.append(f"{bullet} {_leaf(tree, node, labels, decimals, show_weights)}")
         elif depth > max_depth:
             lines.append(f"{bullet} truncated branch of depth {levels[node]}")
         else:
@@ -97,6 +94,28 @@ def export_text(
             stack.append((int(tree.children_right[node]), depth + 1, right))
             stack.append((int(tree.children_left[node]), depth + 1, left))
     return "\n".join(lines) + "\n"
+
+
+def _leaf(
+    tree: Tree, node: int, labels: list[list[str]] | None, decimals: int, show_weights: bool
+) -> str:
+    """Return what a leaf says: numbers, or the most frequent class of each output."""
+
+    def listed(values: Iterable[float]) -> str:
+        return "[" + ", ".join(f"{value:.{decimals}f}" for value in values) + "]"
+
+    values = tree.value[node]
+    if labels is None:
+        return f"value: {listed(values[:, 0])}"
+    chosen = [names[int(row.argmax())] for names, row in zip(labels, values, strict=True)]
+    weights = ""
+    if show_weights:
+        counts = [
+            listed(row[:n] * tree.weighted_n_node_samples[node])
+            for row, n in zip(values, tree.n_classes, strict=True)
+        ]
+        weights = f"weights: {', '.join(counts)} "
+    return f"{weights}class: {', '.join(chosen)}"
 
 
 def _levels(tree: Tree) -> list[int]:
@@ -134,7 +153,7 @@ def export_graphviz(
 
     Parameters
     ----------
-    decision_tree : DecisionTreeClassifier
+    decision_tree : DecisionTreeClassifier or DecisionTreeRegressor
         The fitted tree.
     out_file : str, path-like or text file, default=None
         Where to write; ``None`` returns the source.
@@ -147,7 +166,7 @@ def export_graphviz(
     label : {"all", "root", "none"}, default="all"
         Which nodes say what their numbers are.
     filled : bool, default=False
-        Colour nodes by their largest class.
+        Colour nodes by their largest class or their number; by impurity for several outputs.
     leaves_parallel : bool, default=False
         Draw all leaves at the bottom.
     impurity : bool, default=True

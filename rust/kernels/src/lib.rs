@@ -5,9 +5,9 @@
 //! run time through [`tier::Tier`].
 
 pub mod bytes;
+pub mod cells;
 pub mod codes;
 pub mod distance;
-pub mod gather;
 pub mod kernel_rows;
 pub mod linear;
 pub mod moments;

@@ -6,8 +6,8 @@ use crate::gate;
 use ironlearn_core::error::Error;
 use ironlearn_core::forest::{self, ForestParams};
 use ironlearn_core::tree::{
-    self, Criterion, ForestModel as Core, ModelArrays, Splitter, TrainingSet, TreeArrays,
-    TreeParams, Voting,
+    self, Criterion, ForestModel as Core, Loss, ModelArrays, Outputs, Splitter, Targets,
+    TrainingSet, TreeArrays, TreeParams, Voting,
 };
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -32,8 +32,80 @@ fn limit(name: &'static str, given: i64) -> PyResult<Option<usize>> {
     }
 }
 
+/// Number of classes: of the only output, or of each.
+#[derive(FromPyObject)]
+pub enum Classes {
+    /// One output.
+    One(usize),
+    /// Several.
+    Many(Vec<usize>),
+}
+
+impl Classes {
+    fn counts(self) -> Vec<usize> {
+        match self {
+            Classes::One(count) => vec![count],
+            Classes::Many(counts) => counts,
+        }
+    }
+}
+
+/// What is to be predicted: class codes or numbers, of one output or of several.
+#[derive(FromPyObject)]
+pub enum TargetArray<'py> {
+    /// Codes of one output.
+    Codes(PyReadonlyArray1<'py, u32>),
+    /// Codes, one column an output.
+    CodeColumns(PyReadonlyArray2<'py, u32>),
+    /// Numbers of one output.
+    Values(PyReadonlyArray1<'py, f64>),
+    /// Numbers, one column an output.
+    ValueColumns(PyReadonlyArray2<'py, f64>),
+}
+
+impl TargetArray<'_> {
+    /// The targets as the core takes them. `n_classes` and a criterion of classes go with codes,
+    /// a criterion of numbers with numbers.
+    fn targets<'a>(
+        &'a self,
+        n_classes: Option<&'a [usize]>,
+        criterion: &str,
+    ) -> PyResult<Targets<'a>> {
+        let (columns, codes, values): (usize, &[u32], &[f64]) = match self {
+            TargetArray::Codes(y) => (1, slice("y", y)?, &[]),
+            TargetArray::CodeColumns(y) => (y.shape()[1], slice("y", y)?, &[]),
+            TargetArray::Values(y) => (1, &[], slice("y", y)?),
+            TargetArray::ValueColumns(y) => (y.shape()[1], &[], slice("y", y)?),
+        };
+        match (self, n_classes) {
+            (TargetArray::Codes(_) | TargetArray::CodeColumns(_), Some(n_classes)) => {
+                expect_len("n_classes", n_classes.len(), columns)?;
+                Ok(Targets::Classes { codes, n_classes })
+            }
+            (TargetArray::Values(_) | TargetArray::ValueColumns(_), None) => Ok(Targets::Values {
+                values,
+                outputs: columns,
+                loss: match criterion {
+                    "squared_error" => Loss::Squared,
+                    "absolute_error" => Loss::Absolute,
+                    "poisson" => Loss::Poisson,
+                    other => {
+                        let expected = "'squared_error', 'absolute_error' or 'poisson'";
+                        return Err(unknown("criterion", other, expected));
+                    }
+                },
+            }),
+            _ => Err(unknown(
+                "n_classes",
+                &format!("{n_classes:?}"),
+                "given with class codes (uint32), None with numbers (float64)",
+            )),
+        }
+    }
+}
+
 fn tree_params(
-    n_classes: usize,
+    targets: &Targets,
     criterion: &str,
     splitter: &str,
     max_depth: i64,
@@ -47,11 +119,12 @@ fn tree_params(
     seed: u64,
 ) -> PyResult<TreeParams> {
     Ok(TreeParams {
-        n_classes,
-        criterion: match criterion {
-            "gini" => Criterion::Gini,
-            "entropy" => Criterion::Entropy,
-            other => return Err(unknown("criterion", other, "'gini' or 'entropy'")),
+        n_classes: targets.outputs().max_classes(),
+        criterion: match (targets, criterion) {
+            // A loss goes with the numbers.
+            (_, "gini") | (Targets::Values { .. }, _) => Criterion::Gini,
+            (_, "entropy") => Criterion::Entropy,
+            (_, other) => return Err(unknown("criterion", other, "'gini' or 'entropy'")),
         },
         splitter: match splitter {
             "best" => Splitter::Best,
@@ -78,9 +151,9 @@ fn tree_params(
 pub fn tree_fit(
     py: Python<'_>,
     x: PyReadonlyArray2<'_, f32>,
-    y: PyReadonlyArray1<'_, u32>,
+    y: TargetArray<'_>,
     sample_weight: Option<PyReadonlyArray1<'_, f64>>,
-    n_classes: usize,
+    n_classes: Option<Classes>,
     criterion: &str,
     splitter: &str,
     max_depth: i64,
@@ -96,8 +169,10 @@ pub fn tree_fit(
     seed: u64,
     n_threads: usize,
 ) -> PyResult<ForestModel> {
+    let n_classes = n_classes.map(Classes::counts);
+    let targets = y.targets(n_classes.as_deref(), criterion)?;
     let params = tree_params(
-        n_classes,
+        &targets,
         criterion,
         splitter,
         max_depth,
@@ -115,7 +190,7 @@ pub fn tree_fit(
         x: slice("X", &x)?,
         rows,
         features,
-        y: slice("y", &y)?,
+        targets,
         weight: optional("sample_weight", sample_weight.as_ref(), rows)?,
         categorical: optional("categorical_features", categorical.as_ref(), features)?,
         monotonic: optional("monotonic_cst", monotonic.as_ref(), features)?,
@@ -125,7 +200,7 @@ pub fn tree_fit(
         tree::fit_tree(&data, &params, 0, control)
     })?;
     Ok(ForestModel {
-        core: Core::from_tree(n_classes, features, tree),
+        core: Core::from_tree(targets.outputs(), features, tree),
     })
 }
 
@@ -134,6 +209,9 @@ fn fit_cost(data: &TrainingSet) -> usize {
     let depth = (usize::BITS - data.rows.leading_zeros()) as usize;
     data.x.len().saturating_mul(2 * depth)
 }
+
+/// Sums of out-of-bag answers, and of how many trees.
+type OutOfBag<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<i64>>);
 
 /// Grows a forest; the second answer holds the out-of-bag votes where they are asked for.
 #[pyfunction]
@@ -144,9 +222,9 @@ fn fit_cost(data: &TrainingSet) -> usize {
 pub fn forest_fit<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
-    y: PyReadonlyArray1<'py, u32>,
+    y: TargetArray<'py>,
     sample_weight: Option<PyReadonlyArray1<'py, f64>>,
-    n_classes: usize,
+    n_classes: Option<Classes>,
     criterion: &str,
     splitter: &str,
     max_depth: i64,
@@ -167,9 +245,11 @@ pub fn forest_fit<'py>(
     balanced_subsample: bool,
     oob: bool,
     n_threads: usize,
-) -> PyResult<(ForestModel, Option<Bound<'py, PyArray2<f64>>>)> {
+) -> PyResult<(ForestModel, Option<OutOfBag<'py>>)> {
+    let n_classes = n_classes.map(Classes::counts);
+    let targets = y.targets(n_classes.as_deref(), criterion)?;
     let params = tree_params(
-        n_classes,
+        &targets,
         criterion,
         splitter,
         max_depth,
@@ -195,7 +275,7 @@ pub fn forest_fit<'py>(
         x: slice("X", &x)?,
         rows,
         features,
-        y: slice("y", &y)?,
+        targets,
         weight: optional("sample_weight", sample_weight.as_ref(), rows)?,
         categorical: optional("categorical_features", categorical.as_ref(), features)?,
         monotonic: optional("monotonic_cst", monotonic.as_ref(), features)?,
@@ -204,9 +284,13 @@ pub fn forest_fit<'py>(
     let (core, votes) = gate::sized(py, n_threads, cost, |control| {
         forest::fit_forest(&data, &params, &ensemble, control)
     })?;
-    let votes = votes
-        .map(|votes| matrix(py, votes, rows, n_classes))
-        .transpose()?;
+    let votes = match votes {
+        Some(oob) => Some((
+            matrix(py, oob.votes, rows, core.width())?,
+            oob.voters.into_pyarray(py),
+        )),
+        None => None,
+    };
     Ok((ForestModel { core }, votes))
 }
 
@@ -250,10 +334,25 @@ impl ForestModel {
         self.core.n_trees()
     }
 
-    /// Number of classes.
+    /// The most classes of any output; 1 where numbers are predicted.
     #[getter]
     fn n_classes(&self) -> usize {
         self.core.n_classes()
+    }
+
+    /// Number of outputs.
+    #[getter]
+    fn n_outputs(&self) -> usize {
+        self.core.outputs().len()
+    }
+
+    /// Number of classes of each output; `None` where numbers are predicted.
+    #[getter]
+    fn class_counts(&self) -> Option<Vec<usize>> {
+        match self.core.outputs() {
+            Outputs::Classes(counts) => Some(counts.clone()),
+            Outputs::Values(_) => None,
+        }
     }
 
     /// Number of features.
@@ -289,7 +388,7 @@ impl ForestModel {
         put!("weighted_n_node_samples", nodes.weighted_n_node_samples);
         put!("category_offsets", nodes.category_offsets);
         put!("category_bits", nodes.category_bits);
-        let value = matrix(py, nodes.value.clone(), nodes.len(), self.core.n_classes())?;
+        let value = matrix(py, nodes.value.clone(), nodes.len(), self.core.width())?;
         dict.set_item("value", frozen(value))?;
         Ok(dict)
     }
@@ -303,7 +402,7 @@ impl ForestModel {
         let rebuild = py.import("functools")?.getattr("partial")?.call(
             (
                 slf.get_type().getattr("from_arrays")?,
-                core.n_classes(),
+                slf.get().class_counts(),
                 core.n_features(),
             ),
             Some(&slf.get().arrays(py)?),
@@ -317,7 +416,7 @@ impl ForestModel {
         missing_left, impurity, n_node_samples, weighted_n_node_samples, value,
         category_offsets, category_bits))]
     fn from_arrays(
-        n_classes: usize,
+        n_classes: Option<Classes>,
         n_features: usize,
         offsets: PyReadonlyArray1<'_, i64>,
         left: PyReadonlyArray1<'_, i32>,
@@ -332,7 +431,11 @@ impl ForestModel {
         category_offsets: PyReadonlyArray1<'_, i64>,
         category_bits: PyReadonlyArray1<'_, u64>,
     ) -> PyResult<Self> {
-        expect_len("value", value.shape()[1], n_classes)?;
+        let outputs = match n_classes {
+            Some(counts) => Outputs::Classes(counts.counts()),
+            None => Outputs::Values(value.shape()[1]),
+        };
+        expect_len("value", value.shape()[1], outputs.width())?;
         let arrays = ModelArrays {
             offsets: slice("offsets", &offsets)?.to_vec(),
             nodes: TreeArrays {
@@ -353,7 +456,7 @@ impl ForestModel {
                 category_bits: slice("category_bits", &category_bits)?.to_vec(),
             },
         };
-        let core = Core::from_arrays(n_classes, n_features, arrays).map_err(to_py)?;
+        let core = Core::from_arrays(outputs, n_features, arrays).map_err(to_py)?;
         Ok(ForestModel { core })
     }
 
@@ -371,7 +474,7 @@ impl ForestModel {
         Ok(ForestModel { core })
     }
 
-    /// Class probabilities of each row.
+    /// Class probabilities of each row, those of several outputs side by side.
     #[pyo3(signature = (x, *, voting, n_threads))]
     fn predict_proba<'py>(
         &self,
@@ -387,10 +490,28 @@ impl ForestModel {
         let proba = gate::sized(py, n_threads, self.cost(rows), |control| {
             self.core.predict_proba(x, rows, voting, control)
         })?;
-        matrix(py, proba, rows, self.core.n_classes())
+        matrix(py, proba, rows, self.core.width())
     }
 
-    /// The most probable class of each row, the first of equal ones.
+    /// The mean of all trees of the numbers in each row's leaf.
+    #[pyo3(signature = (x, *, n_threads))]
+    fn predict_values<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f32>,
+        n_threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        self.expect_width(&x)?;
+        let rows = x.shape()[0];
+        let x = slice("X", &x)?;
+        let values = gate::sized(py, n_threads, self.cost(rows), |control| {
+            self.core.predict_values(x, rows, control)
+        })?;
+        matrix(py, values, rows, self.core.width())
+    }
+
+    /// The most probable class of each row, the first of equal ones; a matrix where there are
+    /// several outputs.
     #[pyo3(signature = (x, *, voting, n_threads))]
     fn predict_codes<'py>(
         &self,
@@ -398,7 +519,7 @@ impl ForestModel {
         x: PyReadonlyArray2<'py, f32>,
         voting: &str,
         n_threads: usize,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.expect_width(&x)?;
         let voting = self::voting(voting)?;
         let rows = x.shape()[0];
@@ -406,7 +527,11 @@ impl ForestModel {
         let codes = gate::sized(py, n_threads, self.cost(rows), |control| {
             self.core.predict_codes(x, rows, voting, control)
         })?;
-        Ok(codes.into_pyarray(py))
+        let outputs = self.core.outputs().len();
+        if outputs == 1 {
+            return Ok(codes.into_pyarray(py).into_any());
+        }
+        Ok(matrix(py, codes, rows, outputs)?.into_any())
     }
 
     /// The leaf of each row in each tree, numbered within the tree.

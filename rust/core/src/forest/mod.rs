@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::parallel::{Control, map_chunks};
 use crate::rng::Stream;
-use crate::tree::{ForestModel, Prepared, TrainingSet, TreeParams};
+use crate::tree::{ForestModel, Prepared, Targets, TrainingSet, TreeParams};
 
 /// Settings of the ensemble.
 #[derive(Clone, Copy, Debug)]
@@ -81,14 +81,22 @@ impl Bootstrap {
     }
 }
 
-/// Grows a forest. The second answer holds, where `oob` is set, the sums of the class shares
-/// that the trees which did not draw a row give it.
+/// What the trees that did not draw a row say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutOfBag {
+    /// Sums of their class shares, or of their numbers, row by row.
+    pub votes: Vec<f64>,
+    /// How many trees these are.
+    pub voters: Vec<i64>,
+}
+
+/// Grows a forest; the second answer is there where `oob` is set.
 pub fn fit_forest(
     data: &TrainingSet,
     params: &TreeParams,
     forest: &ForestParams,
     control: &Control,
-) -> Result<(ForestModel, Option<Vec<f64>>)> {
+) -> Result<(ForestModel, Option<OutOfBag>)> {
     data.validate(params)?;
     if forest.n_trees == 0 {
         return Err(Error::InvalidParameter {
@@ -126,7 +134,7 @@ pub fn fit_forest(
             return Ok((prepared.grow(data.weight, tree, &within)?, Vec::new()));
         }
         let counts = sampler.counts(tree);
-        let weight = tree_weights(data.y, params.n_classes, &counts, forest.balanced_subsample);
+        let weight = tree_weights(&data.targets, &counts, forest.balanced_subsample);
         let grown = prepared.grow(Some(&weight), tree, &within)?;
         let drawn = if forest.oob {
             bits(&counts)
@@ -136,13 +144,20 @@ pub fn fit_forest(
         Ok((grown, drawn))
     })?;
     let (trees, drawn): (Vec<_>, Vec<_>) = grown.into_iter().unzip();
-    let model = ForestModel::from_trees(params.n_classes, data.features, trees);
+    let model = ForestModel::from_trees(data.targets.outputs(), data.features, trees);
     if !forest.oob || !forest.bootstrap {
         return Ok((model, None));
     }
     let unseen = |tree: usize, row: usize| drawn[tree][row / 64] >> (row % 64) & 1 == 0;
     let votes = model.votes_where(data.x, data.rows, unseen, control)?;
-    Ok((model, Some(votes)))
+    let mut voters = vec![0; data.rows];
+    for tree in 0..drawn.len() {
+        control.check()?;
+        for (row, voters) in voters.iter_mut().enumerate() {
+            *voters += i64::from(unseen(tree, row));
+        }
+    }
+    Ok((model, Some(OutOfBag { votes, voters })))
 }
 
 fn bits(counts: &[u32]) -> Vec<u64> {
@@ -155,18 +170,34 @@ fn bits(counts: &[u32]) -> Vec<u64> {
     counts.chunks(64).map(word).collect()
 }
 
-/// How often each row was drawn, times its class's weight where classes are balanced.
-fn tree_weights(y: &[u32], n_classes: usize, counts: &[u32], balanced: bool) -> Vec<f64> {
-    if !balanced {
-        return counts.iter().map(|&c| f64::from(c)).collect();
+/// How often each row was drawn, times the weights of its classes where those are balanced.
+fn tree_weights(targets: &Targets, counts: &[u32], balanced: bool) -> Vec<f64> {
+    let mut weights: Vec<f64> = counts.iter().map(|&c| f64::from(c)).collect();
+    if let (true, Targets::Classes { codes, n_classes }) = (balanced, targets) {
+        for (output, &classes) in n_classes.iter().enumerate() {
+            let column = || codes.iter().skip(output).step_by(n_classes.len());
+            let scale = balanced_scale(column(), classes, counts);
+            for (weight, &class) in weights.iter_mut().zip(column()) {
+                *weight *= scale[class as usize];
+            }
+        }
     }
-    let mut drawn = vec![0u64; n_classes];
-    for (&class, &count) in y.iter().zip(counts) {
+    weights
+}
+
+/// The weight of each class of one output that makes all classes of the sample weigh the same.
+fn balanced_scale<'a>(
+    column: impl Iterator<Item = &'a u32>,
+    classes: usize,
+    counts: &[u32],
+) -> Vec<f64> {
+    let mut drawn = vec![0u64; classes];
+    for (&class, &count) in column.zip(counts) {
         drawn[class as usize] += u64::from(count);
     }
     let present = drawn.iter().filter(|d| **d > 0).count() as f64;
     let total = drawn.iter().sum::<u64>() as f64;
-    let scale: Vec<f64> = drawn
+    drawn
         .iter()
         .map(|&d| {
             if d > 0 {
@@ -175,10 +206,6 @@ fn tree_weights(y: &[u32], n_classes: usize, counts: &[u32], balanced: bool) -> 
                 0.0
             }
         })
-        .collect();
-    y.iter()
-        .zip(counts)
-        .map(|(&class, &count)| f64::from(count) * scale[class as usize])
         .collect()
 }
 

@@ -15,7 +15,10 @@ fn a_forest_in_steps_is_one_grown_at_once_on_any_number_of_threads() {
         x: &x,
         rows,
         features: 4,
-        y: &y,
+        targets: Targets::Classes {
+            codes: &y,
+            n_classes: &[2],
+        },
         weight: None,
         categorical: None,
         monotonic: None,

@@ -25,8 +25,21 @@ pub(crate) fn order_categories(table: &[f64], classes: usize, categories: usize)
     order
 }
 
+/// Orders the categories by their mean target: row by row the weighted sums of all `outputs`,
+/// and the weights. Several outputs are ordered along their first principal component.
+pub(crate) fn order_by_means(sums: &[f64], weight: &[f64], outputs: usize) -> Vec<usize> {
+    let key: Vec<f64> = if outputs == 1 {
+        sums.iter().zip(weight).map(|(s, w)| s / w).collect()
+    } else {
+        component(sums, outputs, weight)
+    };
+    let mut order: Vec<usize> = (0..weight.len()).collect();
+    order.sort_by(|&a, &b| key[a].total_cmp(&key[b]).then(a.cmp(&b)));
+    order
+}
+
 /// Each category's coordinate along the first principal component of the weighted class
-/// shares, by power iteration.
+/// shares (or means), by power iteration.
 fn component(table: &[f64], classes: usize, weight: &[f64]) -> Vec<f64> {
     let categories = weight.len();
     let total: f64 = weight.iter().sum();

@@ -3,10 +3,11 @@
 use super::bins::Bins;
 use super::fast::FastData;
 use super::nodes::{Split, TreeArrays};
-use super::params::{TrainingSet, TreeParams};
+use super::numbers::NumberData;
+use super::params::{Targets, TrainingSet, TreeParams};
 use super::random::RandomData;
 use super::sorted::{NodeView, SortedSearch, child_key};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use std::cmp::Ordering;
@@ -21,6 +22,8 @@ pub(crate) struct Prepared<'a> {
     fast: Option<FastData>,
     /// The engine of random thresholds, where settings and values allow it.
     random: Option<RandomData>,
+    /// Where targets are numbers: another engine takes all trees.
+    numbers: Option<NumberData<'a>>,
     bins: Vec<Bins>,
 }
 
@@ -67,8 +70,14 @@ impl<'a> Prepared<'a> {
     /// Checks the values and bins them where bins are asked for.
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
         let missing = check_finite(data.x)?;
-        let fast = FastData::new(data, params, missing, control)?;
-        let random = RandomData::new(data, params, missing, control)?;
+        let (fast, random) = if data.targets.one_of_classes() {
+            (
+                FastData::new(data, params, missing, control)?,
+                RandomData::new(data, params, missing, control)?,
+            )
+        } else {
+            (None, None)
+        };
         Self::with(data, params, fast, random, control)
     }
 
@@ -95,11 +104,24 @@ impl<'a> Prepared<'a> {
                 bins.push(Bins::new(&mut column, params.max_bins));
             }
         }
+        let numbers = match data.targets {
+            Targets::Classes { .. } => None,
+            Targets::Values {
+                values,
+                outputs,
+                loss,
+            } => {
+                let target = (values, outputs, loss);
+                let bins = std::mem::take(&mut bins);
+                Some(NumberData::new(data, params, target, bins, control)?)
+            }
+        };
         Ok(Prepared {
             data: *data,
             params,
             fast,
             random,
+            numbers,
             bins,
         })
     }
@@ -112,6 +134,9 @@ impl<'a> Prepared<'a> {
 
     /// Grows the tree with this number on the rows of positive `weight`.
     pub fn grow(&self, weight: Option<&[f64]>, tree: u64, control: &Control) -> Result<TreeArrays> {
+        if let Some(numbers) = &self.numbers {
+            return numbers.grow(weight, tree, control);
+        }
         if let Some(fast) = &self.fast
             && let Some(grown) = fast.grow(&self.data, self.params, weight, tree, control)?
         {
@@ -133,7 +158,7 @@ impl<'a> Prepared<'a> {
             tree: TreeArrays::default(),
             codes: Vec::new(),
             total: 0.0,
-            value: vec![0.0; self.params.n_classes],
+            value: vec![0.0; self.data.targets.outputs().width()],
             control,
         };
         let root = Task {
@@ -218,14 +243,17 @@ impl Grower<'_> {
     fn open(&mut self, task: Task) -> Result<Option<Pending>> {
         self.control.check()?;
         let params = self.params;
-        let mut counts = vec![0.0; params.n_classes];
+        let mut counts = vec![0.0; self.value.len()];
         self.search
             .count(&self.rows[task.start..task.end], &mut counts);
-        let weight: f64 = counts.iter().sum();
+        // Each output has the whole weight.
+        let weight: f64 = counts[..params.n_classes].iter().sum();
         if task.parent.is_none() {
             self.total = weight;
         }
-        let impurity = params.criterion.impurity(&counts, weight);
+        let impurity = params
+            .criterion
+            .mean_impurity(&counts, params.n_classes, weight);
         let node = self.add_node(&task, &counts, weight, impurity)?;
         let rows = task.end - task.start;
         if params.max_depth.is_some_and(|depth| task.depth >= depth)
@@ -277,13 +305,7 @@ impl Grower<'_> {
         weight: f64,
         impurity: f64,
     ) -> Result<usize> {
-        if self.tree.len() >= i32::MAX as usize {
-            return Err(Error::TooLarge {
-                what: "The number of nodes of a tree",
-                given: self.tree.len().to_string(),
-                limit: i32::MAX.to_string(),
-            });
-        }
+        self.tree.expect_room(1)?;
         for (v, c) in self.value.iter_mut().zip(counts) {
             *v = c / weight;
         }
@@ -314,15 +336,16 @@ impl Grower<'_> {
 
     /// Class-1 share, weight and impurity of a child.
     fn side(&self, start: usize, end: usize) -> (f64, f64, f64) {
-        let mut counts = vec![0.0; self.params.n_classes];
+        let classes = self.params.n_classes;
+        let mut counts = vec![0.0; self.value.len()];
         self.search.count(&self.rows[start..end], &mut counts);
-        let weight: f64 = counts.iter().sum();
+        let weight: f64 = counts[..classes].iter().sum();
         let share = counts.get(1).map_or(0.0, |c| c / weight);
-        (
-            share,
-            weight,
-            self.params.criterion.impurity(&counts, weight),
-        )
+        let impurity = self
+            .params
+            .criterion
+            .mean_impurity(&counts, classes, weight);
+        (share, weight, impurity)
     }
 
     fn child_bounds(

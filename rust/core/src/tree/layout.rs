@@ -32,7 +32,7 @@ struct Node {
 pub(super) enum Vote {
     /// All of it for one class.
     Class(usize),
-    /// The class shares of the node with this number, counted over all trees.
+    /// The class shares (or values) of the node with this number, counted over all trees.
     Shares(usize),
 }
 
@@ -52,7 +52,8 @@ pub(super) struct Layout {
 
 /// The largest f32 not above `value`: a row's f32 is at most the one where it is at most the
 /// other.
-fn round_down(value: f64) -> f32 {
+#[inline]
+pub(super) fn round_down(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) > value {
         near.next_down()
@@ -100,7 +101,7 @@ impl Layout {
 
     fn place_tree(&mut self, model: &ForestModel, start: usize) {
         let nodes = &model.arrays().nodes;
-        let classes = model.n_classes();
+        let classes = model.width();
         let mut used = 1;
         let mut top = VecDeque::from([(0, 0, 0)]);
         let mut below: Vec<(usize, usize)> = Vec::new();
@@ -227,6 +228,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Outputs;
     use crate::tree::nodes::TreeArrays;
 
     #[test]
@@ -270,7 +272,7 @@ mod tests {
         }
         tree.push_leaf(1, 1.0, 0.0, &[0.0, 1.0]);
         tree.set_codes(Vec::new());
-        let model = ForestModel::from_trees(2, 3, vec![tree.clone(), tree]);
+        let model = ForestModel::from_trees(Outputs::Classes(vec![2]), 3, vec![tree.clone(), tree]);
         let layout = Layout::new(&model).unwrap();
         let x: Vec<f32> = (0..40)
             .flat_map(|i| [i as f32, 60.0 - i as f32, 20.5 + (i % 5) as f32])

@@ -1,4 +1,4 @@
-//! Exact decision trees for classification.
+//! Exact decision trees for classes and for numbers.
 //!
 //! The best split of a node is the one that a full sort of every feature would find
 //! (Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees", 1984).
@@ -14,15 +14,16 @@ mod grow;
 mod layout;
 mod model;
 mod nodes;
+mod numbers;
 mod params;
 mod predict;
 mod random;
 mod sorted;
 
-pub use criterion::Criterion;
+pub use criterion::{Criterion, Loss};
 pub use model::{ForestModel, ModelArrays, Voting};
 pub use nodes::TreeArrays;
-pub use params::{Splitter, TrainingSet, TreeParams};
+pub use params::{Outputs, Splitter, Targets, TrainingSet, TreeParams};
 
 use crate::error::Result;
 use crate::parallel::Control;

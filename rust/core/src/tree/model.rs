@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::nodes::TreeArrays;
+use super::params::Outputs;
 use crate::error::{Error, Result};
 use std::sync::OnceLock;
 
@@ -26,7 +27,7 @@ pub struct ModelArrays {
 /// An immutable forest of one or more trees.
 #[derive(Clone, Debug)]
 pub struct ForestModel {
-    n_classes: usize,
+    outputs: Outputs,
     n_features: usize,
     arrays: ModelArrays,
     /// Made by the first prediction.
@@ -43,7 +44,7 @@ fn invalid(name: &'static str, given: impl ToString, expected: impl Into<String>
 
 impl ForestModel {
     /// Puts trees together that were grown here.
-    pub(crate) fn from_trees(n_classes: usize, n_features: usize, trees: Vec<TreeArrays>) -> Self {
+    pub(crate) fn from_trees(outputs: Outputs, n_features: usize, trees: Vec<TreeArrays>) -> Self {
         let mut arrays = ModelArrays {
             offsets: vec![0],
             nodes: TreeArrays {
@@ -55,7 +56,7 @@ impl ForestModel {
             arrays.append(&tree);
         }
         ForestModel {
-            n_classes,
+            outputs,
             n_features,
             arrays,
             layout: OnceLock::new(),
@@ -63,15 +64,13 @@ impl ForestModel {
     }
 
     /// A model of one tree.
-    pub fn from_tree(n_classes: usize, n_features: usize, tree: TreeArrays) -> Self {
-        Self::from_trees(n_classes, n_features, vec![tree])
+    pub fn from_tree(outputs: Outputs, n_features: usize, tree: TreeArrays) -> Self {
+        Self::from_trees(outputs, n_features, vec![tree])
     }
 
     /// Validates arrays that come from outside.
-    pub fn from_arrays(n_classes: usize, n_features: usize, arrays: ModelArrays) -> Result<Self> {
-        if n_classes == 0 || n_classes > 65_535 {
-            return Err(invalid("n_classes", n_classes, "between 1 and 65535"));
-        }
+    pub fn from_arrays(outputs: Outputs, n_features: usize, arrays: ModelArrays) -> Result<Self> {
+        outputs.validate()?;
         if n_features == 0 || n_features >= 1 << 31 {
             return Err(invalid(
                 "n_features",
@@ -79,9 +78,9 @@ impl ForestModel {
                 "between 1 and 2147483647",
             ));
         }
-        arrays.validate(n_classes, n_features)?;
+        arrays.validate(&outputs, n_features)?;
         Ok(ForestModel {
-            n_classes,
+            outputs,
             n_features,
             arrays,
             layout: OnceLock::new(),
@@ -103,9 +102,19 @@ impl ForestModel {
         self.arrays.offsets.len() - 1
     }
 
-    /// Number of classes.
+    /// What is predicted.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// The most classes of any output; 1 for numbers.
     pub fn n_classes(&self) -> usize {
-        self.n_classes
+        self.outputs.max_classes()
+    }
+
+    /// Numbers of each node.
+    pub fn width(&self) -> usize {
+        self.outputs.width()
     }
 
     /// Number of features.
@@ -126,8 +135,8 @@ impl ForestModel {
         if index >= self.n_trees() {
             return Err(invalid("index", index, format!("below {}", self.n_trees())));
         }
-        let tree = self.arrays.tree(index, self.n_classes);
-        Ok(Self::from_tree(self.n_classes, self.n_features, tree))
+        let tree = self.arrays.tree(index, self.width());
+        Ok(Self::from_tree(self.outputs.clone(), self.n_features, tree))
     }
 
     /// The trees of all models, in their order.
@@ -143,17 +152,11 @@ impl ForestModel {
             },
         };
         for model in models {
-            if model.n_classes != first.n_classes || model.n_features != first.n_features {
+            if model.outputs != first.outputs || model.n_features != first.n_features {
                 return Err(invalid(
                     "models",
-                    format!(
-                        "{} classes and {} features",
-                        model.n_classes, model.n_features
-                    ),
-                    format!(
-                        "{} classes and {} features",
-                        first.n_classes, first.n_features
-                    ),
+                    format!("{:?} and {} features", model.outputs, model.n_features),
+                    format!("{:?} and {} features", first.outputs, first.n_features),
                 ));
             }
             let base = arrays.nodes.len() as i64;
@@ -163,7 +166,7 @@ impl ForestModel {
                 .extend(model.arrays.offsets[1..].iter().map(|offset| base + offset));
         }
         Ok(ForestModel {
-            n_classes: first.n_classes,
+            outputs: first.outputs.clone(),
             n_features: first.n_features,
             arrays,
             layout: OnceLock::new(),
@@ -201,7 +204,7 @@ impl ModelArrays {
         nodes.category_bits.extend_from_slice(&other.category_bits);
     }
 
-    fn tree(&self, index: usize, n_classes: usize) -> TreeArrays {
+    fn tree(&self, index: usize, width: usize) -> TreeArrays {
         let range = self.offsets[index] as usize..self.offsets[index + 1] as usize;
         let nodes = &self.nodes;
         let first = nodes.category_offsets[range.start];
@@ -215,7 +218,7 @@ impl ModelArrays {
             impurity: nodes.impurity[range.clone()].to_vec(),
             n_node_samples: nodes.n_node_samples[range.clone()].to_vec(),
             weighted_n_node_samples: nodes.weighted_n_node_samples[range.clone()].to_vec(),
-            value: nodes.value[range.start * n_classes..range.end * n_classes].to_vec(),
+            value: nodes.value[range.start * width..range.end * width].to_vec(),
             category_offsets: nodes.category_offsets[range.start..=range.end]
                 .iter()
                 .map(|offset| offset - first)
@@ -224,7 +227,7 @@ impl ModelArrays {
         }
     }
 
-    fn validate(&self, n_classes: usize, n_features: usize) -> Result<()> {
+    fn validate(&self, outputs: &Outputs, n_features: usize) -> Result<()> {
         let nodes = &self.nodes;
         let total = nodes.len();
         let rising = |offsets: &[i64], end: usize| {
@@ -255,11 +258,11 @@ impl ModelArrays {
                 });
             }
         }
-        if total.checked_mul(n_classes) != Some(nodes.value.len()) {
+        if total.checked_mul(outputs.width()) != Some(nodes.value.len()) {
             return Err(Error::Shape {
                 name: "value",
                 given: format!("{} elements", nodes.value.len()),
-                expected: format!("{total} x {n_classes}"),
+                expected: format!("{total} x {}", outputs.width()),
             });
         }
         if self.offsets.len() < 2
@@ -288,7 +291,11 @@ impl ModelArrays {
             ("weighted_n_node_samples", &nodes.weighted_n_node_samples),
         ] {
             // Rounding may leave an impurity a little below zero.
-            if let Some(bad) = values.iter().find(|v| !v.is_finite() || **v < -1e-9) {
+            let signed = name == "value" && matches!(outputs, Outputs::Values(_));
+            if let Some(bad) = values
+                .iter()
+                .find(|v| !v.is_finite() || (**v < -1e-9 && !signed))
+            {
                 return Err(invalid(name, bad, "finite and not negative"));
             }
         }

@@ -1,5 +1,7 @@
 //! The nodes of one grown tree, as plain arrays in scikit-learn's meaning.
 
+use crate::error::{Error, Result};
+
 /// The split of an inner node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Split {
@@ -34,6 +36,19 @@ impl Split {
             holds_code(&self.left_codes, value).unwrap_or(self.missing_left)
         }
     }
+}
+
+/// The set of codes that go left. Codes that the node has not seen go where missing values go.
+pub(crate) fn code_set(left: &[usize], present: &[usize], others_left: bool) -> Vec<u64> {
+    let words = present.iter().max().map_or(1, |&m| m / 64 + 1);
+    let mut bits = vec![if others_left { u64::MAX } else { 0 }; words];
+    for &code in present {
+        bits[code / 64] &= !(1 << (code % 64));
+    }
+    for &code in left {
+        bits[code / 64] |= 1 << (code % 64);
+    }
+    bits
 }
 
 /// One tree. Children have larger indices than their parents.
@@ -92,6 +107,51 @@ impl TreeArrays {
         self.weighted_n_node_samples.push(weight);
         self.value.extend_from_slice(value);
         self.len() - 1
+    }
+
+    /// Makes the tree `child` with its root the left or the right child of `parent`; moves its
+    /// sets of codes along.
+    pub(crate) fn graft(
+        &mut self,
+        parent: usize,
+        left: bool,
+        child: &TreeArrays,
+        codes: Vec<(usize, Vec<u64>)>,
+        into: &mut Vec<(usize, Vec<u64>)>,
+    ) -> Result<()> {
+        let base = self.len();
+        self.expect_room(child.len())?;
+        let links = if left {
+            &mut self.left
+        } else {
+            &mut self.right
+        };
+        links[parent] = base as i32;
+        let moved = |link: &i32| if *link < 0 { -1 } else { link + base as i32 };
+        self.left.extend(child.left.iter().map(moved));
+        self.right.extend(child.right.iter().map(moved));
+        self.feature.extend_from_slice(&child.feature);
+        self.threshold.extend_from_slice(&child.threshold);
+        self.missing_left.extend_from_slice(&child.missing_left);
+        self.impurity.extend_from_slice(&child.impurity);
+        self.n_node_samples.extend_from_slice(&child.n_node_samples);
+        self.weighted_n_node_samples
+            .extend_from_slice(&child.weighted_n_node_samples);
+        self.value.extend_from_slice(&child.value);
+        into.extend(codes.into_iter().map(|(node, set)| (base + node, set)));
+        Ok(())
+    }
+
+    /// An error where `more` nodes would be too many.
+    pub(crate) fn expect_room(&self, more: usize) -> Result<()> {
+        if self.len() + more <= i32::MAX as usize {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: "The number of nodes of a tree",
+            given: (self.len() + more).to_string(),
+            limit: i32::MAX.to_string(),
+        })
     }
 
     /// Gives nodes their sets of codes that go left. `sets` holds each node at most once.

@@ -1,6 +1,6 @@
 //! What a tree is grown from: the rows and the settings.
 
-use super::Criterion;
+use super::{Criterion, Loss};
 use crate::error::{Error, Result, non_finite};
 
 /// How thresholds are chosen.
@@ -16,9 +16,9 @@ pub enum Splitter {
 /// The settings of a tree, resolved to numbers.
 #[derive(Clone, Debug)]
 pub struct TreeParams {
-    /// Number of classes; labels are `0..n_classes`.
+    /// The most classes of any output; 1 where targets are numbers.
     pub n_classes: usize,
-    /// Impurity measure.
+    /// Impurity measure of classes; for numbers see [`Targets::Values`].
     pub criterion: Criterion,
     /// How thresholds are chosen.
     pub splitter: Splitter,
@@ -42,6 +42,105 @@ pub struct TreeParams {
     pub seed: u64,
 }
 
+/// What a tree learns to predict, borrowed; the outputs of a row lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// Classes by number.
+    Classes {
+        /// One code a row and output.
+        codes: &'a [u32],
+        /// Number of classes of each output; codes are below it.
+        n_classes: &'a [usize],
+    },
+    /// Numbers.
+    Values {
+        /// One number a row and output.
+        values: &'a [f64],
+        /// Number of outputs.
+        outputs: usize,
+        /// What a split lowers.
+        loss: Loss,
+    },
+}
+
+/// What a model predicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// Class shares: the number of classes of each output.
+    Classes(Vec<usize>),
+    /// Numbers: how many.
+    Values(usize),
+}
+
+impl Outputs {
+    /// Number of outputs.
+    pub fn len(&self) -> usize {
+        match self {
+            Outputs::Classes(counts) => counts.len(),
+            Outputs::Values(outputs) => *outputs,
+        }
+    }
+
+    /// Whether there is nothing to predict.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most classes of any output; 1 for numbers.
+    pub fn max_classes(&self) -> usize {
+        match self {
+            Outputs::Classes(counts) => counts.iter().copied().max().unwrap_or(0),
+            Outputs::Values(_) => 1,
+        }
+    }
+
+    /// Numbers that a node holds: outputs times the most classes, unused places 0.
+    pub fn width(&self) -> usize {
+        self.len().saturating_mul(self.max_classes())
+    }
+
+    /// Checks that there are neither too few nor too many.
+    pub fn validate(&self) -> Result<()> {
+        if self.is_empty() || self.len() > MAX_OUTPUTS {
+            return Err(too_large(
+                "The number of outputs",
+                self.len(),
+                MAX_OUTPUTS as u64,
+            ));
+        }
+        if let Outputs::Classes(counts) = self
+            && let Some(&bad) = counts.iter().find(|&&n| n == 0 || n > MAX_CLASSES)
+        {
+            return Err(too_large("The number of classes", bad, MAX_CLASSES as u64));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Targets<'a> {
+    /// What a model of these targets predicts.
+    pub fn outputs(&self) -> Outputs {
+        match *self {
+            Targets::Classes { n_classes, .. } => Outputs::Classes(n_classes.to_vec()),
+            Targets::Values { outputs, .. } => Outputs::Values(outputs),
+        }
+    }
+
+    /// Class codes; none where targets are numbers.
+    #[inline]
+    pub(crate) fn codes(&self) -> &'a [u32] {
+        match *self {
+            Targets::Classes { codes, .. } => codes,
+            Targets::Values { .. } => &[],
+        }
+    }
+
+    /// Whether there is one output, of classes.
+    pub(crate) fn one_of_classes(&self) -> bool {
+        matches!(self, Targets::Classes { n_classes, .. } if n_classes.len() == 1)
+    }
+}
+
 /// Rows to learn from, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingSet<'a> {
@@ -51,15 +150,21 @@ pub struct TrainingSet<'a> {
     pub rows: usize,
     /// Number of features.
     pub features: usize,
-    /// Class of each row.
-    pub y: &'a [u32],
+    /// What is to be predicted.
+    pub targets: Targets<'a>,
     /// Weight of each row; rows of weight 0 are left out.
     pub weight: Option<&'a [f64]>,
     /// Which features hold category codes 0, 1, 2, ...
     pub categorical: Option<&'a [bool]>,
-    /// -1, 0 or 1 a feature: how the probability of class 1 may change as it grows.
+    /// -1, 0 or 1 a feature: how the prediction (of class 1) may change as it grows.
     pub monotonic: Option<&'a [i8]>,
 }
+
+/// Codes of classes take no more than 16 bits.
+const MAX_CLASSES: usize = 65_535;
+
+/// More outputs than any table has, yet few enough to multiply with other sizes.
+const MAX_OUTPUTS: usize = 1 << 24;
 
 /// Category codes are stored as bits of a set, one set a split.
 const MAX_CATEGORIES: f32 = 65_536.0;
@@ -80,6 +185,46 @@ fn too_large(what: &'static str, given: usize, limit: u64) -> Error {
     }
 }
 
+impl Targets<'_> {
+    fn validate(&self, rows: usize, params: &TreeParams) -> Result<()> {
+        let outputs = self.outputs();
+        outputs.validate()?;
+        if outputs.max_classes() != params.n_classes {
+            return Err(shape("n_classes", params.n_classes, outputs.max_classes()));
+        }
+        let given = match self {
+            Targets::Classes { codes, .. } => codes.len(),
+            Targets::Values { values, .. } => values.len(),
+        };
+        if rows.checked_mul(outputs.len()) != Some(given) {
+            return Err(shape("y", given, rows.saturating_mul(outputs.len())));
+        }
+        match self {
+            Targets::Classes { codes, n_classes } => {
+                for row in codes.chunks_exact(n_classes.len()) {
+                    let both = row.iter().zip(*n_classes);
+                    for (&code, &classes) in both {
+                        if code as usize >= classes {
+                            return Err(Error::InvalidParameter {
+                                name: "y",
+                                given: code.to_string(),
+                                expected: format!("a class code below {classes}"),
+                            });
+                        }
+                    }
+                }
+            }
+            Targets::Values { values, loss, .. } => {
+                if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+                    return Err(non_finite("y", bad.is_nan()));
+                }
+                loss.validate(values)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl TrainingSet<'_> {
     /// Checks that shapes, labels, weights and values fit together.
     pub fn validate(&self, params: &TreeParams) -> Result<()> {
@@ -97,23 +242,11 @@ impl TrainingSet<'_> {
         if features >= 1 << 31 {
             return Err(too_large("The number of features", features, (1 << 31) - 1));
         }
-        if params.n_classes == 0 || params.n_classes > 65_535 {
-            return Err(too_large("The number of classes", params.n_classes, 65_535));
-        }
         match rows.checked_mul(features) {
             Some(cells) if cells == self.x.len() => {}
             _ => return Err(shape("X", self.x.len(), rows.saturating_mul(features))),
         }
-        if self.y.len() != rows {
-            return Err(shape("y", self.y.len(), rows));
-        }
-        if let Some(&bad) = self.y.iter().find(|&&c| c as usize >= params.n_classes) {
-            return Err(Error::InvalidParameter {
-                name: "y",
-                given: bad.to_string(),
-                expected: format!("a class code below {}", params.n_classes),
-            });
-        }
+        self.targets.validate(rows, params)?;
         if let Some(weight) = self.weight {
             check_weights(weight, rows)?;
         }
@@ -128,11 +261,13 @@ impl TrainingSet<'_> {
                     expected: "-1, 0 or 1 for each feature".into(),
                 });
             }
-            if params.n_classes > 2 && monotonic.iter().any(|&m| m != 0) {
+            let outputs = self.targets.outputs();
+            let many = params.n_classes > 2 || outputs.len() > 1;
+            if many && monotonic.iter().any(|&m| m != 0) {
                 return Err(Error::InvalidParameter {
                     name: "monotonic_cst",
-                    given: format!("{} classes", params.n_classes),
-                    expected: "used with at most two classes".into(),
+                    given: format!("{} outputs of {} classes", outputs.len(), params.n_classes),
+                    expected: "used with one output of numbers or of at most two classes".into(),
                 });
             }
         }

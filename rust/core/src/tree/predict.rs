@@ -48,19 +48,26 @@ impl ForestModel {
     }
 
     fn add_votes(&self, leaf: usize, voting: Voting, out: &mut [f64]) {
-        let classes = self.n_classes();
-        let shares = &self.arrays().nodes.value[leaf * classes..(leaf + 1) * classes];
+        let width = self.width();
+        let shares = &self.arrays().nodes.value[leaf * width..(leaf + 1) * width];
         match voting {
             Voting::Soft => {
                 for (o, s) in out.iter_mut().zip(shares) {
                     *o += s;
                 }
             }
-            Voting::Hard => out[largest(shares)] += 1.0,
+            Voting::Hard => {
+                let classes = self.n_classes();
+                let outputs = shares.chunks_exact(classes);
+                for (out, shares) in out.chunks_exact_mut(classes).zip(outputs) {
+                    out[largest(shares)] += 1.0;
+                }
+            }
         }
     }
 
-    /// Class probabilities of each row.
+    /// The mean over the trees of each row's leaf: the numbers of a regression, the class
+    /// probabilities of all outputs side by side otherwise.
     pub fn predict_proba(
         &self,
         x: &[f32],
@@ -69,7 +76,7 @@ impl ForestModel {
         control: &Control,
     ) -> Result<Vec<f64>> {
         self.check_input(x, rows)?;
-        let (classes, width) = (self.n_classes(), self.n_features());
+        let (classes, width) = (self.width(), self.n_features());
         let trees = self.n_trees() as f64;
         let layout = self.layout();
         let mut out = vec![0.0; rows * classes];
@@ -109,7 +116,7 @@ impl ForestModel {
         out: &mut [f64],
         control: &Control,
     ) -> Result<()> {
-        let (classes, width) = (self.n_classes(), self.n_features());
+        let (classes, width) = (self.width(), self.n_features());
         let rows = out.len() / classes;
         if rows == 1 {
             layout.vote_trees(block, |vote| self.add_vote(vote, voting, out));
@@ -142,7 +149,7 @@ impl ForestModel {
         out: &mut [f64],
         wanted: impl Fn(usize, usize) -> bool,
     ) {
-        let (classes, width) = (self.n_classes(), self.n_features());
+        let (classes, width) = (self.width(), self.n_features());
         for (t, &start) in self.arrays().offsets[..self.n_trees()].iter().enumerate() {
             let rows = block.chunks_exact(width).zip(out.chunks_exact_mut(classes));
             for (i, (row, out)) in rows.enumerate() {
@@ -153,7 +160,12 @@ impl ForestModel {
         }
     }
 
-    /// The most probable class of each row, the first of equal ones.
+    /// The mean over the trees of the numbers in each row's leaf.
+    pub fn predict_values(&self, x: &[f32], rows: usize, control: &Control) -> Result<Vec<f64>> {
+        self.predict_proba(x, rows, Voting::Soft, control)
+    }
+
+    /// The most probable class of each row and output, the first of equal ones.
     pub fn predict_codes(
         &self,
         x: &[f32],
@@ -186,7 +198,7 @@ impl ForestModel {
         Ok(out)
     }
 
-    /// Sums, over the trees that did not see a row, of its leaf's class shares.
+    /// Sums, over the trees that did not see a row, of its leaf's class shares or numbers.
     pub(crate) fn votes_where(
         &self,
         x: &[f32],
@@ -194,7 +206,7 @@ impl ForestModel {
         unseen: impl Fn(usize, usize) -> bool + Sync,
         control: &Control,
     ) -> Result<Vec<f64>> {
-        let (classes, width) = (self.n_classes(), self.n_features());
+        let (classes, width) = (self.width(), self.n_features());
         let layout = self.layout();
         let mut out = vec![0.0; rows * classes];
         fill_chunks(control, &mut out, classes, self.block(), |range, part| {

@@ -2,7 +2,7 @@
 
 use super::bins::{Bins, midpoint};
 use super::categorical::order_categories;
-use super::nodes::Split;
+use super::nodes::{Split, code_set};
 use super::params::{Splitter, TrainingSet, TreeParams};
 use crate::rng::{Stream, mix};
 
@@ -46,6 +46,37 @@ pub(crate) struct NodeView<'n> {
     pub bounds: (f64, f64),
 }
 
+/// Class codes and weights of all rows.
+#[derive(Clone, Copy)]
+struct Labels<'a> {
+    codes: &'a [u32],
+    outputs: usize,
+    /// Places of each output in a vector of class weights.
+    classes: usize,
+    weight: &'a [f64],
+}
+
+impl Labels<'_> {
+    /// Adds the weight of a row to its class of each output.
+    #[inline]
+    fn add(&self, row: u32, counts: &mut [f64]) {
+        let row = row as usize;
+        let weight = if self.weight.is_empty() {
+            1.0
+        } else {
+            self.weight[row]
+        };
+        if self.outputs == 1 {
+            counts[self.codes[row] as usize] += weight;
+            return;
+        }
+        let codes = &self.codes[row * self.outputs..][..self.outputs];
+        for (counts, &code) in counts.chunks_exact_mut(self.classes).zip(codes) {
+            counts[code as usize] += weight;
+        }
+    }
+}
+
 struct Found {
     score: f64,
     rank: u64,
@@ -57,7 +88,7 @@ pub(crate) struct SortedSearch<'a> {
     data: TrainingSet<'a>,
     params: &'a TreeParams,
     bins: &'a [Bins],
-    weight: &'a [f64],
+    labels: Labels<'a>,
     features: Vec<u32>,
     values: Vec<u64>,
     missing: Vec<u32>,
@@ -78,28 +109,25 @@ impl<'a> SortedSearch<'a> {
             data,
             params,
             bins,
-            weight,
+            labels: Labels {
+                codes: data.targets.codes(),
+                outputs: data.targets.outputs().len(),
+                classes: params.n_classes,
+                weight,
+            },
             features: Vec::new(),
             values: Vec::new(),
             missing: Vec::new(),
-            left: vec![0.0; params.n_classes],
-            right: vec![0.0; params.n_classes],
+            left: vec![0.0; data.targets.outputs().width()],
+            right: vec![0.0; data.targets.outputs().width()],
             found: None,
-        }
-    }
-
-    fn weight_of(&self, row: u32) -> f64 {
-        if self.weight.is_empty() {
-            1.0
-        } else {
-            self.weight[row as usize]
         }
     }
 
     /// Adds the class weights of `rows` to `counts`, in the order of `rows`.
     pub fn count(&self, rows: &[u32], counts: &mut [f64]) {
         for &row in rows {
-            counts[self.data.y[row as usize] as usize] += self.weight_of(row);
+            self.labels.add(row, counts);
         }
     }
 
@@ -171,8 +199,10 @@ impl<'a> SortedSearch<'a> {
         for (r, (l, c)) in self.right.iter_mut().zip(self.left.iter().zip(node.counts)) {
             *r = (c - l).max(0.0);
         }
-        let left: f64 = self.left.iter().sum();
-        let right: f64 = self.right.iter().sum();
+        // Each output has the whole weight.
+        let classes = params.n_classes;
+        let left: f64 = self.left[..classes].iter().sum();
+        let right: f64 = self.right[..classes].iter().sum();
         if left < params.min_weight_leaf || right < params.min_weight_leaf {
             return None;
         }
@@ -190,8 +220,8 @@ impl<'a> SortedSearch<'a> {
                 return None;
             }
         }
-        let score =
-            params.criterion.side(&self.left, left) + params.criterion.side(&self.right, right);
+        let score = params.criterion.sides(&self.left, classes, left)
+            + params.criterion.sides(&self.right, classes, right);
         let rank = tie_rank(node.key, feature);
         let better = match &self.found {
             None => true,
@@ -227,7 +257,7 @@ impl<'a> SortedSearch<'a> {
             for i in 0..present {
                 let (value, at) = unpack(self.values[i]);
                 let row = node.rows[at];
-                self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
+                self.labels.add(row, &mut self.left);
                 let threshold = if i + 1 < present {
                     let next = unpack(self.values[i + 1]).0;
                     if value >= next {
@@ -261,7 +291,7 @@ impl<'a> SortedSearch<'a> {
     fn count_missing(&mut self) {
         for i in 0..self.missing.len() {
             let row = self.missing[i];
-            self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
+            self.labels.add(row, &mut self.left);
         }
     }
 
@@ -299,7 +329,7 @@ impl<'a> SortedSearch<'a> {
             let (value, at) = unpack(self.values[i]);
             let row = node.rows[at];
             if f64::from(value) <= cut {
-                self.left[self.data.y[row as usize] as usize] += self.weight_of(row);
+                self.labels.add(row, &mut self.left);
                 left_rows += 1;
                 below = below.max(value);
             }
@@ -327,7 +357,7 @@ impl<'a> SortedSearch<'a> {
     /// Cuts of the categories in an order that holds the best subset for two classes and a good
     /// one for more (see [`order_categories`]); with `splitter="random"` a random subset.
     fn scan_categories(&mut self, node: &NodeView, feature: usize) {
-        let classes = self.params.n_classes;
+        let classes = self.left.len();
         self.values.sort_unstable();
         // The categories that occur: code, rows, class weights.
         let mut codes: Vec<(usize, usize)> = Vec::new();
@@ -342,7 +372,7 @@ impl<'a> SortedSearch<'a> {
             }
             let last = codes.len() - 1;
             codes[last].1 += 1;
-            table[last * classes + self.data.y[row as usize] as usize] += self.weight_of(row);
+            self.labels.add(row, &mut table[last * classes..]);
         }
         let random = self.params.splitter == Splitter::Random;
         let mut stream = Stream::new(node.key, feature as u64 + 1);
@@ -397,17 +427,4 @@ impl<'a> SortedSearch<'a> {
             }
         }
     }
-}
-
-/// The set of codes that go left. Codes that the node has not seen go where missing values go.
-fn code_set(left: &[usize], present: &[usize], others_left: bool) -> Vec<u64> {
-    let words = present.iter().max().map_or(1, |&m| m / 64 + 1);
-    let mut bits = vec![if others_left { u64::MAX } else { 0 }; words];
-    for &code in present {
-        bits[code / 64] &= !(1 << (code % 64));
-    }
-    for &code in left {
-        bits[code / 64] |= 1 << (code % 64);
-    }
-    bits
 }

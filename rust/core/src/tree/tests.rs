@@ -18,12 +18,15 @@ fn params(n_classes: usize, features: usize) -> TreeParams {
     }
 }
 
-fn set<'a>(x: &'a [f32], y: &'a [u32], features: usize) -> TrainingSet<'a> {
+fn set<'a>(x: &'a [f32], y: &'a [u32], n_classes: &'a [usize], features: usize) -> TrainingSet<'a> {
     TrainingSet {
         x,
         rows: y.len(),
         features,
-        y,
+        targets: Targets::Classes {
+            codes: y,
+            n_classes,
+        },
         weight: None,
         categorical: None,
         monotonic: None,
@@ -35,7 +38,7 @@ fn worked_example() {
     // Cutting at 2.5 separates {0,0} from {1,1,0}; then 4.5 separates the rest.
     let x = [1.0, 2.0, 3.0, 4.0, 5.0];
     let y = [0, 0, 1, 1, 0];
-    let tree = fit_tree(&set(&x, &y, 1), &params(2, 1), 0, &Control::serial()).unwrap();
+    let tree = fit_tree(&set(&x, &y, &[2], 1), &params(2, 1), 0, &Control::serial()).unwrap();
     assert_eq!(tree.threshold, [2.5, -2.0, 4.5, -2.0, -2.0]);
     assert_eq!(tree.left, [1, -1, 3, -1, -1]);
     assert_eq!(tree.right, [2, -1, 4, -1, -1]);
@@ -51,9 +54,9 @@ proptest! {
         let x: Vec<f32> = cells.iter().flat_map(|c| [c.0 as f32, c.1 as f32]).collect();
         // Equal rows get equal labels, so that a full tree can separate everything.
         let y: Vec<u32> = cells.iter().map(|c| ((c.0 * 7 + c.1 * 3).rem_euclid(3)) as u32).collect();
-        let tree = fit_tree(&set(&x, &y, 2), &params(3, 2), 0, &Control::serial()).unwrap();
-        let model = ForestModel::from_tree(3, 2, tree);
-        let model = ForestModel::from_arrays(3, 2, model.arrays().clone()).unwrap();
+        let tree = fit_tree(&set(&x, &y, &[3], 2), &params(3, 2), 0, &Control::serial()).unwrap();
+        let model = ForestModel::from_tree(Outputs::Classes(vec![3]), 2, tree);
+        let model = ForestModel::from_arrays(Outputs::Classes(vec![3]), 2, model.arrays().clone()).unwrap();
         let codes = model.predict_codes(&x, y.len(), Voting::Soft, &Control::serial()).unwrap();
         prop_assert_eq!(codes, y.iter().map(|&c| i64::from(c)).collect::<Vec<_>>());
     }

@@ -144,7 +144,7 @@ fn code_column(values: &mut [f32], max_bins: usize, out: &mut [u8]) -> Meaning {
 }
 
 /// Gives each of at most 256 distinct values its rank as code and returns them in order.
-pub(in crate::tree) fn distinct(values: &[f32], out: &mut [u8]) -> Option<Vec<f32>> {
+fn distinct(values: &[f32], out: &mut [u8]) -> Option<Vec<f32>> {
     const SLOTS: usize = 1024;
     const FREE: u16 = u16::MAX;
     let mut keys = [0u32; SLOTS];

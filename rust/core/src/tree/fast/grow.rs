@@ -431,7 +431,7 @@ fn left_rows(context: &Context, wide: &Wide, cut: &Cut, codes: &[u8], rows: &mut
 }
 
 impl TreeArrays {
-    pub(in crate::tree) fn check_room(&self, nodes: usize) -> Result<()> {
+    fn check_room(&self, nodes: usize) -> Result<()> {
         if self.len() + nodes > i32::MAX as usize {
             return Err(Error::TooLarge {
                 what: "The number of nodes of a tree",
@@ -443,12 +443,7 @@ impl TreeArrays {
     }
 
     /// Appends a tree as a child of `parent`.
-    pub(in crate::tree) fn append_subtree(
-        &mut self,
-        parent: usize,
-        left: bool,
-        tree: &TreeArrays,
-    ) -> Result<()> {
+    fn append_subtree(&mut self, parent: usize, left: bool, tree: &TreeArrays) -> Result<()> {
         self.check_room(tree.len())?;
         let base = self.len() as i32;
         let moved = |&child: &i32| if child < 0 { child } else { child + base };

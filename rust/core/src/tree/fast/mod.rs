@@ -12,7 +12,7 @@
 //! that are not one factor a class times small integers.
 
 mod block;
-pub(super) mod codes;
+mod codes;
 mod grow;
 mod refine;
 mod scan;
@@ -105,10 +105,10 @@ impl FastData {
         tree: u64,
         control: &Control,
     ) -> Result<Option<TreeArrays>> {
-        let Some(counts) = Counts::new(data.y, params.n_classes, weight) else {
+        let Some(counts) = Counts::new(data.targets.codes(), params.n_classes, weight) else {
             return Ok(None);
         };
-        let Some(root) = counts.root(data.y) else {
+        let Some(root) = counts.root(data.targets.codes()) else {
             return Ok(None);
         };
         let mut total = 0.0;

@@ -4,7 +4,7 @@ use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::grow::Prepared;
 use crate::tree::nodes::TreeArrays;
-use crate::tree::{Criterion, Splitter, TrainingSet, TreeParams};
+use crate::tree::{Criterion, Splitter, Targets, TrainingSet, TreeParams};
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 
@@ -68,7 +68,10 @@ fn both(case: &Case, params: &TreeParams, threads: usize) -> (TreeArrays, TreeAr
         x: &x,
         rows: case.rows,
         features: case.features,
-        y: &y,
+        targets: Targets::Classes {
+            codes: &y,
+            n_classes: &[case.classes],
+        },
         weight: weight.as_deref(),
         categorical: None,
         monotonic: None,

@@ -3,7 +3,7 @@
 use crate::tree::Criterion;
 use crate::tree::criterion::xlog2x;
 use crate::tree::params::TreeParams;
-use ironlearn_kernels::gather::{Cell, Places, count_groups};
+use ironlearn_kernels::cells::{Cell, Places, count_groups};
 use ironlearn_kernels::tier::{Tier, active};
 
 /// Counts whose `n log n` is looked up.
@@ -14,7 +14,8 @@ pub(super) type Side = (f64, f64);
 
 /// What the trees of a forest share.
 pub(super) struct ClassRule {
-    n_classes: usize,
+    /// Where the rows of each class begin; one entry more than classes.
+    offsets: Vec<usize>,
     criterion: Criterion,
     min_rows: usize,
     min_weight: f64,
@@ -36,7 +37,7 @@ pub(super) struct ClassSums<'a> {
     tier: Tier,
     /// Weight of each row of the data; none where all rows count once.
     weight: &'a [f64],
-    /// The same for the rows of the block that is worked in.
+    /// The same for the rows of the block that is worked in, if it is in one.
     block: Option<Vec<f64>>,
     /// Groups of the nodes that wait, the next one's last.
     waiting: Vec<Group>,
@@ -57,45 +58,62 @@ struct Cut {
 }
 
 impl ClassRule {
-    pub fn new(params: &TreeParams, rows: usize) -> Self {
+    /// The rule, and an order of the rows that keeps those of a class together.
+    pub fn new(y: &[u32], params: &TreeParams) -> (Self, Vec<u32>) {
+        let mut offsets = vec![0; params.n_classes + 1];
+        for &class in y {
+            offsets[class as usize + 1] += 1;
+        }
+        for class in 0..params.n_classes {
+            offsets[class + 1] += offsets[class];
+        }
+        let mut next = offsets.clone();
+        let mut order = vec![0; y.len()];
+        for (row, &class) in y.iter().enumerate() {
+            order[next[class as usize]] = row as u32;
+            next[class as usize] += 1;
+        }
         let looked_up = match params.criterion {
             Criterion::Gini => 0,
-            Criterion::Entropy => LOGARITHMS.min(rows + 1),
+            Criterion::Entropy => LOGARITHMS.min(y.len() + 1),
         };
-        ClassRule {
-            n_classes: params.n_classes,
+        let rule = ClassRule {
+            offsets,
             criterion: params.criterion,
             min_rows: params.min_samples_leaf,
             min_weight: params.min_weight_leaf,
             logarithms: (0..looked_up).map(|n| xlog2x(n as f64)).collect(),
-        }
+        };
+        (rule, order)
     }
 
-    /// The rows of positive weight, grouped by class, and their sums, which wait.
-    pub fn root<'a>(&'a self, y: &[u32], weight: Option<&'a [f64]>) -> (Vec<u32>, ClassSums<'a>) {
-        let weight = weight
-            .filter(|weight| weight.iter().any(|&w| w != 1.0))
-            .unwrap_or(&[]);
-        let taken = |row: usize| weight.get(row).is_none_or(|&w| w > 0.0);
-        let mut groups = vec![Group::default(); self.n_classes];
-        for (row, &class) in y.iter().enumerate().filter(|(row, _)| taken(*row)) {
-            let group = &mut groups[class as usize];
-            group.class = class;
-            group.rows += 1;
-            group.weight += weight.get(row).copied().unwrap_or(1.0);
+    /// The rows of positive weight, in the order of [`ClassRule::new`] as `weight` is, and
+    /// their sums, which wait.
+    pub fn root<'a>(&'a self, weight: Option<&'a [f64]>) -> (Vec<u32>, ClassSums<'a>) {
+        let weight = weight.unwrap_or(&[]);
+        let mut rows = Vec::with_capacity(self.offsets[self.offsets.len() - 1]);
+        let mut groups = Vec::new();
+        for (class, ends) in self.offsets.windows(2).enumerate() {
+            let first = rows.len();
+            let all = ends[0] as u32..ends[1] as u32;
+            let mut sum = 0.0;
+            if weight.is_empty() {
+                sum = all.len() as f64;
+                rows.extend(all);
+            } else {
+                for row in all.filter(|&row| weight[row as usize] > 0.0) {
+                    sum += weight[row as usize];
+                    rows.push(row);
+                }
+            }
+            if rows.len() > first {
+                groups.push(Group {
+                    class: class as u32,
+                    rows: (rows.len() - first) as u32,
+                    weight: sum,
+                });
+            }
         }
-        let mut next = Vec::with_capacity(self.n_classes);
-        let mut all = 0;
-        for group in &groups {
-            next.push(all);
-            all += group.rows as usize;
-        }
-        let mut rows = vec![0; all];
-        for (row, &class) in y.iter().enumerate().filter(|(row, _)| taken(*row)) {
-            rows[next[class as usize]] = row as u32;
-            next[class as usize] += 1;
-        }
-        groups.retain(|group| group.rows > 0);
         (rows, ClassSums::waiting(self, weight, groups))
     }
 
@@ -159,7 +177,7 @@ impl<'a> ClassSums<'a> {
         Self::waiting(self.rule, self.weight, self.waiting.split_off(rest))
     }
 
-    /// Turns to rows that are numbered within a block.
+    /// Turns to rows that are numbered within a block of these rows of the data.
     pub fn enter_block(&mut self, rows: &[u32]) {
         if !self.weight.is_empty() {
             self.block = Some(rows.iter().map(|&r| self.weight[r as usize]).collect());
@@ -181,9 +199,11 @@ impl<'a> ClassSums<'a> {
         self.left.rows.resize(self.node.len(), 0);
         self.best.rows.resize(self.node.len(), 0);
         if !self.weight.is_empty() {
-            self.weights.resize(rows.len(), 0.0);
+            if self.weights.len() < rows.len() {
+                self.weights.resize(rows.len(), 0.0);
+            }
             let all = self.block.as_deref().unwrap_or(self.weight);
-            rows.gather(all, &mut self.weights);
+            rows.gather(all, &mut self.weights[..rows.len()]);
         }
     }
 

@@ -1,22 +1,20 @@
 //! Growing one tree in preorder.
 
-use super::cells::{Coded, Columns, Meaning};
 use super::classes::ClassSums;
+use super::codes::Coded;
+use super::source::{All, Block, Exact, Source};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::nodes::TreeArrays;
 use crate::tree::params::{TrainingSet, TreeParams};
 use crate::tree::sorted::{child_key, tie_rank};
-use ironlearn_kernels::gather::{Places, extremes};
+use ironlearn_kernels::cells::{Cell, Places};
 use ironlearn_kernels::tier::{Tier, active};
 
 /// Subtrees of so many rows are grown side by side, down to a depth that bounds recursion.
 const SIDE_BY_SIDE: usize = 1 << 11;
 const DEEPEST: usize = 40;
-
-/// Bytes of a block, which is to stay in the second-level cache with what is beside it.
-const BLOCK_BYTES: usize = 1 << 19;
 
 /// Fewer rows are not worth a block.
 const BLOCK_ROWS: usize = 8;
@@ -35,20 +33,23 @@ struct Task {
 }
 
 /// What the growth of one tree reads.
-struct Context<'a, C> {
+struct Context<'a> {
     data: TrainingSet<'a>,
     params: &'a TreeParams,
-    coded: &'a Coded<C>,
+    coded: &'a Coded,
     tier: Tier,
+    block_bytes: usize,
     /// Weight of all rows.
     total: f64,
 }
 
-/// Grows the tree of this number on these rows, whose sums wait.
-pub(super) fn grow<C: Meaning>(
+/// Grows the tree of this number on these rows, whose sums wait. Subtrees whose cells of type
+/// `C` take no more than `block_bytes` get a block.
+pub(super) fn grow<C: Exact>(
     data: &TrainingSet,
     params: &TreeParams,
-    coded: &Coded<C>,
+    coded: &Coded,
+    block_bytes: usize,
     mut rows: Vec<u32>,
     mut sums: ClassSums,
     tree: u64,
@@ -67,16 +68,17 @@ pub(super) fn grow<C: Meaning>(
         params,
         coded,
         tier: active(),
+        block_bytes,
         total: sums.waiting_weight(),
     };
-    let mut arrays = side_by_side(&context, &mut rows, root, &mut sums, *control)?;
+    let mut arrays = side_by_side::<C>(&context, &mut rows, root, &mut sums, *control)?;
     arrays.set_codes(Vec::new());
     Ok(arrays)
 }
 
 /// Grows a subtree on its rows, its two halves on different threads where they are large.
-fn side_by_side<C: Meaning>(
-    context: &Context<C>,
+fn side_by_side<C: Exact>(
+    context: &Context,
     rows: &mut [u32],
     task: Task,
     sums: &mut ClassSums,
@@ -88,29 +90,137 @@ fn side_by_side<C: Meaning>(
         ..task
     };
     let apart = control.threads() > 1 && rows.len() >= SIDE_BY_SIDE && task.depth < DEEPEST;
-    let mut grower = Grower::new(context, sums.detach(task.groups), control.single());
-    let columns = context.coded.columns();
+    let sums = sums.detach(task.groups);
+    let mut grower = Grower::<C>::new(context, sums, control.single());
     if !apart {
-        grower.stack.push(task);
-        grower.subtree(columns, rows, 0, false)?;
-        return Ok(grower.arrays);
+        return grower.subtree(rows, task);
     }
-    grower.open(columns, rows, task)?;
-    let (Some(left), Some(right)) = (grower.stack.pop(), grower.stack.pop()) else {
-        return Ok(grower.arrays);
+    let all = context.all();
+    grower.nodes.open(&all, &mut grower.wide, rows, task)?;
+    let mut nodes = grower.nodes;
+    let (Some(left), Some(right)) = (nodes.stack.pop(), nodes.stack.pop()) else {
+        return Ok(nodes.arrays);
     };
-    let mut arrays = std::mem::take(&mut grower.arrays);
-    let mut on_left = grower.sums.detach(left.groups);
-    let mut on_right = grower.sums.detach(right.groups);
-    drop(grower);
+    let mut on_left = nodes.sums.detach(left.groups);
+    let mut on_right = nodes.sums.detach(right.groups);
     let (before, behind) = rows.split_at_mut(left.rows as usize);
     let (a, b) = control.join(
-        || side_by_side(context, before, left, &mut on_left, control),
-        || side_by_side(context, behind, right, &mut on_right, control),
+        || side_by_side::<C>(context, before, left, &mut on_left, control),
+        || side_by_side::<C>(context, behind, right, &mut on_right, control),
     );
-    arrays.append_subtree(0, true, &a?)?;
-    arrays.append_subtree(0, false, &b?)?;
+    let mut arrays = nodes.arrays;
+    for (grown, is_left) in [(a?, true), (b?, false)] {
+        arrays.graft(0, is_left, &grown, Vec::new(), &mut Vec::new())?;
+    }
     Ok(arrays)
+}
+
+impl<'a> Context<'a> {
+    fn all(&self) -> All<'a> {
+        All {
+            coded: self.coded,
+            x: self.data.x,
+            tier: self.tier,
+        }
+    }
+}
+
+/// Grows a subtree, down to blocks from all rows.
+struct Grower<'a, C> {
+    context: &'a Context<'a>,
+    nodes: Nodes<'a>,
+    wide: Buffers<u8>,
+    inner: Buffers<C>,
+    /// Cells of a block, and places in it.
+    block: Vec<C>,
+    places: Vec<u32>,
+}
+
+impl<'a, C: Exact> Grower<'a, C> {
+    fn new(context: &'a Context<'a>, sums: ClassSums<'a>, control: Control<'a>) -> Self {
+        Grower {
+            context,
+            nodes: Nodes {
+                context,
+                control,
+                sums,
+                stack: Vec::new(),
+                arrays: TreeArrays::default(),
+                draw: Draw::new(context.data.features),
+                scratch: Vec::new(),
+                value: vec![0.0; context.params.n_classes],
+            },
+            wide: Buffers::default(),
+            inner: Buffers::default(),
+            block: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    fn subtree(mut self, rows: &mut [u32], task: Task) -> Result<TreeArrays> {
+        let all = self.context.all();
+        self.nodes.stack.push(task);
+        while let Some(task) = self.nodes.stack.pop() {
+            let range = task.start as usize..(task.start + task.rows) as usize;
+            if self.fits_block(range.len()) {
+                self.in_block(&rows[range], task)?;
+            } else {
+                self.nodes
+                    .open(&all, &mut self.wide, &mut rows[range], task)?;
+            }
+        }
+        Ok(self.nodes.arrays)
+    }
+
+    /// Whether a subtree of so many rows gets a block of its own: one that stays in cache, and
+    /// that pays off because nodes look at enough of the features.
+    fn fits_block(&self, rows: usize) -> bool {
+        let Context { data, params, .. } = self.context;
+        let looks = params.max_features * rows.max(1).ilog2() as usize;
+        rows >= BLOCK_ROWS
+            && rows * data.features * size_of::<C>() <= self.context.block_bytes
+            && data.features <= 8 * looks
+    }
+
+    /// Copies the rows of a subtree and grows it there.
+    fn in_block(&mut self, rows: &[u32], task: Task) -> Result<()> {
+        let Context {
+            data, coded, tier, ..
+        } = *self.context;
+        let cells = rows.len() * data.features;
+        if self.block.len() < cells {
+            self.block.resize(cells, C::default());
+        }
+        C::copy_rows(coded, data.x, rows, &mut self.block[..cells]);
+        let block = Block {
+            coded,
+            cells: &self.block[..cells],
+            rows: rows.len(),
+            tier,
+        };
+        self.places.clear();
+        self.places.extend(0..task.rows);
+        self.nodes.sums.enter_block(rows);
+        let outside = self.nodes.stack.len();
+        self.nodes.stack.push(Task { start: 0, ..task });
+        while self.nodes.stack.len() > outside {
+            let Some(task) = self.nodes.stack.pop() else {
+                break;
+            };
+            let range = task.start as usize..(task.start + task.rows) as usize;
+            let places = &mut self.places[range];
+            self.nodes.open(&block, &mut self.inner, places, task)?;
+        }
+        self.nodes.sums.leave_block();
+        Ok(())
+    }
+}
+
+/// Cells of a drawn feature, and of the best one.
+#[derive(Default)]
+struct Buffers<C> {
+    cells: Vec<C>,
+    best: Vec<C>,
 }
 
 /// The best cut of a node so far.
@@ -121,116 +231,36 @@ struct Best<C> {
     cell: C,
 }
 
-struct Grower<'a, C> {
-    context: &'a Context<'a, C>,
+/// The nodes of a subtree: those that are in it, and those to come.
+struct Nodes<'a> {
+    context: &'a Context<'a>,
     control: Control<'a>,
     sums: ClassSums<'a>,
-    /// Nodes to come, the next one last.
+    /// The next one last.
     stack: Vec<Task>,
     arrays: TreeArrays,
     draw: Draw,
-    /// Cells of a drawn feature, and of the best one.
-    cells: Vec<C>,
-    best: Vec<C>,
     scratch: Vec<u32>,
     value: Vec<f64>,
-    block: Vec<C>,
-    places: Vec<u32>,
 }
 
-impl<'a, C: Meaning> Grower<'a, C> {
-    fn new(context: &'a Context<'a, C>, sums: ClassSums<'a>, control: Control<'a>) -> Self {
-        Grower {
-            context,
-            control,
-            sums,
-            stack: Vec::new(),
-            arrays: TreeArrays::default(),
-            draw: Draw::new(context.data.features),
-            cells: Vec::new(),
-            best: Vec::new(),
-            scratch: Vec::new(),
-            value: vec![0.0; context.params.n_classes],
-            block: Vec::new(),
-            places: Vec::new(),
-        }
-    }
-
-    /// Grows until no more nodes wait than `base`; tasks above count in `rows`.
-    fn subtree(
-        &mut self,
-        columns: Columns<C>,
-        rows: &mut [u32],
-        base: usize,
-        in_block: bool,
-    ) -> Result<()> {
-        while self.stack.len() > base {
-            let Some(task) = self.stack.pop() else { break };
-            let range = task.start as usize..(task.start + task.rows) as usize;
-            if !in_block && self.fits_block(range.len()) {
-                self.in_block(&rows[range], task)?;
-            } else {
-                self.open(columns, &mut rows[range], task)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a subtree of so many rows gets a block of its own: one that stays in cache, and
-    /// whose copying pays off where nodes look at few of many features.
-    fn fits_block(&self, rows: usize) -> bool {
-        let Context {
-            data,
-            params,
-            coded,
-            ..
-        } = self.context;
-        let looks = params.max_features * rows.max(1).ilog2() as usize;
-        (BLOCK_ROWS..coded.rows).contains(&rows)
-            && rows * data.features * size_of::<C>() <= BLOCK_BYTES
-            && data.features <= 8 * looks
-    }
-
-    /// Copies the rows of a subtree and grows it there.
-    fn in_block(&mut self, rows: &[u32], task: Task) -> Result<()> {
-        let cells = rows.len() * self.context.data.features;
-        let mut block = std::mem::take(&mut self.block);
-        if block.len() < cells {
-            block.resize(cells, C::default());
-        }
-        let mut places = std::mem::take(&mut self.places);
-        places.clear();
-        places.extend(0..task.rows);
-        C::copy_rows(
-            self.context.coded,
-            self.context.data.x,
-            rows,
-            &mut block[..cells],
-        );
-        self.sums.enter_block(rows);
-        let columns = Columns {
-            cells: &block[..cells],
-            rows: rows.len(),
-        };
-        let base = self.stack.len();
-        self.stack.push(Task { start: 0, ..task });
-        let grown = self.subtree(columns, &mut places, base, true);
-        self.sums.leave_block();
-        self.block = block;
-        self.places = places;
-        grown
-    }
-
+impl Nodes<'_> {
     /// Adds a node to the tree and, where it can be split, its children to the stack. `rows`
     /// are the node's own.
-    fn open(&mut self, columns: Columns<C>, rows: &mut [u32], task: Task) -> Result<()> {
+    fn open<S: Source>(
+        &mut self,
+        source: &S,
+        buffers: &mut Buffers<S::Cell>,
+        rows: &mut [u32],
+        task: Task,
+    ) -> Result<()> {
         self.control.check()?;
         let params = self.context.params;
-        let places = Places::new(rows, columns.rows);
+        let places = Places::new(rows, source.rows());
         self.sums.enter(task.groups, &places);
         let (weight, impurity) = self.sums.own();
         self.sums.value(&mut self.value);
-        self.arrays.check_room(1)?;
+        self.arrays.expect_room(1)?;
         let node = self
             .arrays
             .push_leaf(rows.len(), weight, impurity, &self.value);
@@ -247,17 +277,18 @@ impl<'a, C: Meaning> Grower<'a, C> {
         {
             return Ok(());
         }
-        let Some(best) = self.search(columns, &places, task.key) else {
+        let Some(best) = self.search(source, buffers, &places, task.key) else {
             return Ok(());
         };
-        let [(left, left_groups), (right, right_groups)] = self.sums.split(&self.best, best.cell);
+        let cells = &buffers.best[..rows.len()];
+        let [(left, left_groups), (right, right_groups)] = self.sums.split(cells, best.cell);
         let improvement = weight / self.context.total
             * (impurity - right.0 / weight * right.1 - left.0 / weight * left.1);
         if improvement + f64::EPSILON < params.min_impurity_decrease {
             self.sums.drop_children(left_groups + right_groups);
             return Ok(());
         }
-        let middle = self.partition(rows, best.cell);
+        let middle = self.partition(rows, cells, best.cell);
         self.arrays.feature[node] = best.feature as i32;
         self.arrays.threshold[node] = best.threshold;
         self.arrays.missing_left[node] = middle > rows.len() - middle;
@@ -275,23 +306,27 @@ impl<'a, C: Meaning> Grower<'a, C> {
         Ok(())
     }
 
-    /// The best of one cut for each drawn feature; its cells are left in `best`.
-    fn search(&mut self, columns: Columns<C>, places: &Places, key: u64) -> Option<Best<C>> {
-        let Context {
-            params,
-            coded,
-            tier,
-            ..
-        } = *self.context;
-        let width = coded.features;
-        let shuffle = params.max_features < width;
+    /// The best of one cut for each drawn feature; its cells are left in `buffers.best`.
+    fn search<S: Source>(
+        &mut self,
+        source: &S,
+        buffers: &mut Buffers<S::Cell>,
+        places: &Places,
+        key: u64,
+    ) -> Option<Best<S::Cell>> {
+        let Context { params, data, .. } = self.context;
+        let shuffle = params.max_features < data.features;
         let mut stream = Stream::new(key, 0);
-        self.cells.resize(places.len(), C::default());
-        self.best.resize(places.len(), C::default());
+        let rows = places.len();
+        for buffer in [&mut buffers.cells, &mut buffers.best] {
+            if buffer.len() < rows {
+                buffer.resize(rows, S::Cell::default());
+            }
+        }
         self.draw.reset();
-        let mut best: Option<Best<C>> = None;
+        let mut best: Option<Best<S::Cell>> = None;
         let mut varies = false;
-        for drawn in 0..width {
+        for drawn in 0..data.features {
             if drawn >= params.max_features && varies {
                 break;
             }
@@ -300,20 +335,19 @@ impl<'a, C: Meaning> Grower<'a, C> {
             } else {
                 drawn
             };
-            places.gather(columns.column(feature), &mut self.cells);
-            let (low, high) = extremes(tier, &self.cells);
-            if low == high {
+            let cells = &mut buffers.cells[..rows];
+            let Some(span) = source.gather(feature, places, cells) else {
                 continue;
-            }
+            };
             varies = true;
-            let ends = [low, high].map(|cell| f64::from(C::value(coded, feature, cell)));
-            let mut threshold =
-                ends[0] + Stream::new(key, feature as u64 + 1).next_f64() * (ends[1] - ends[0]);
-            if threshold >= ends[1] {
-                threshold = ends[0];
+            let (low, high) = (f64::from(span.low), f64::from(span.high));
+            let share = Stream::new(key, feature as u64 + 1).next_f64();
+            let mut threshold = low + share * (high - low);
+            if threshold >= high {
+                threshold = low;
             }
-            let cell = C::cut(coded, feature, low, high, threshold);
-            let Some(score) = self.sums.score(&self.cells, cell) else {
+            let cell = source.cut(feature, places, cells, &span, share, threshold);
+            let Some(score) = self.sums.score(cells, cell) else {
                 continue;
             };
             let better = best.as_ref().is_none_or(|best| {
@@ -321,7 +355,7 @@ impl<'a, C: Meaning> Grower<'a, C> {
                     || score == best.score && tie_rank(key, feature) < tie_rank(key, best.feature)
             });
             if better {
-                std::mem::swap(&mut self.cells, &mut self.best);
+                std::mem::swap(&mut buffers.cells, &mut buffers.best);
                 self.sums.keep();
                 best = Some(Best {
                     score,
@@ -336,12 +370,14 @@ impl<'a, C: Meaning> Grower<'a, C> {
 
     /// Moves the rows that go left before the others, keeping their order, and returns where
     /// the others begin.
-    fn partition(&mut self, rows: &mut [u32], cut: C) -> usize {
-        self.scratch.resize(rows.len(), 0);
+    fn partition<C: Cell>(&mut self, rows: &mut [u32], cells: &[C], cut: C) -> usize {
+        if self.scratch.len() < rows.len() {
+            self.scratch.resize(rows.len(), 0);
+        }
         let (mut left, mut right) = (0, 0);
-        for i in 0..rows.len() {
+        for (i, &cell) in cells.iter().enumerate() {
             let row = rows[i];
-            let on_left = self.best[i] <= cut;
+            let on_left = cell <= cut;
             rows[left] = row;
             self.scratch[right] = row;
             left += usize::from(on_left);

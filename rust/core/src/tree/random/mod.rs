@@ -2,38 +2,39 @@
 //! trees", Machine Learning 63, 2006): the general engine's trees to the bit, much faster.
 //!
 //! A drawn feature needs two things of a node: the extremes of its cells, and the sums of the
-//! targets on the left of one cut. So columns are kept as integers that sort like the values
-//! ([`cells`]): one byte where every feature has at most 256 values. A node gathers the cells of
-//! a drawn feature once, and both passes then run over memory that lies together. Rows stay
-//! grouped by class, so that counting never reads a label ([`classes`]). A node that fits into
-//! the second-level cache copies its rows; the whole subtree below then works there ([`grow`]).
+//! targets on the left of one cut. So columns are kept as codes of one byte ([`codes`]) that sort
+//! like the values; where a code stands for several values, the few rows that share the code of
+//! an extreme or of the cut are looked up ([`source`]). A node gathers the codes of a drawn
+//! feature once, and all passes then run over memory that lies together. Rows stay grouped by
+//! class, so that counting never reads a label ([`classes`]). A subtree that fits into the
+//! second-level cache copies its rows and works there ([`grow`]).
 //!
 //! Left to the general engine: missing values, categories, bins, monotonic constraints, a limit
 //! on the number of leaves, and several outputs.
 
-mod cells;
 mod classes;
+mod codes;
 mod grow;
+mod source;
 
 use super::nodes::TreeArrays;
 use super::params::{Splitter, TrainingSet, TreeParams};
 use crate::error::Result;
 use crate::parallel::Control;
-use cells::Coded;
 use classes::ClassRule;
+use codes::Coded;
 
 /// Sums of squares of so many rows are exact.
 const MOST_ROWS: usize = 1 << 26;
 
+/// Bytes of a block that stays in the second-level cache with what is beside it.
+const BLOCK_BYTES: usize = 1 << 19;
+
 /// What all trees of a forest share.
 pub(crate) struct RandomData {
-    cells: Cells,
+    coded: Coded,
     rule: ClassRule,
-}
-
-enum Cells {
-    Bytes(Coded<u8>),
-    Keys(Coded<i32>),
+    block_bytes: usize,
 }
 
 impl RandomData {
@@ -54,12 +55,21 @@ impl RandomData {
         {
             return Ok(None);
         }
-        let cells = match Coded::bytes(data, control)? {
-            Some(coded) => Cells::Bytes(coded),
-            None => Cells::Keys(Coded::keys(data, control)?),
-        };
-        let rule = ClassRule::new(params, data.rows);
-        Ok(Some(RandomData { cells, rule }))
+        let (rule, order) = ClassRule::new(data.targets.codes(), params);
+        Ok(Some(RandomData {
+            coded: Coded::new(data, order, control)?,
+            rule,
+            block_bytes: BLOCK_BYTES,
+        }))
+    }
+
+    /// The same with blocks of another size.
+    #[cfg(test)]
+    fn with_block_bytes(self, block_bytes: usize) -> RandomData {
+        RandomData {
+            block_bytes,
+            ..self
+        }
     }
 
     /// Grows the tree with this number on the rows of positive `weight`.
@@ -71,12 +81,30 @@ impl RandomData {
         tree: u64,
         control: &Control,
     ) -> Result<TreeArrays> {
-        let (rows, sums) = self.rule.root(data.y, weight);
-        match &self.cells {
-            Cells::Bytes(coded) => grow::grow(data, params, coded, rows, sums, tree, control),
-            Cells::Keys(coded) => grow::grow(data, params, coded, rows, sums, tree, control),
-        }
+        let weight = in_order(weight, self.coded.order());
+        let (rows, sums) = self.rule.root(weight.as_deref());
+        let grow = if self.coded.all_exact() {
+            grow::grow::<u8>
+        } else {
+            grow::grow::<i32>
+        };
+        grow(
+            data,
+            params,
+            &self.coded,
+            self.block_bytes,
+            rows,
+            sums,
+            tree,
+            control,
+        )
     }
+}
+
+/// The weights in the order of the coded rows; none where all rows count once.
+fn in_order(weight: Option<&[f64]>, order: &[u32]) -> Option<Vec<f64>> {
+    let weight = weight.filter(|weight| weight.iter().any(|&w| w != 1.0))?;
+    Some(order.iter().map(|&row| weight[row as usize]).collect())
 }
 
 #[cfg(test)]

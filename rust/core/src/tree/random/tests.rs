@@ -1,10 +1,11 @@
 //! The engine of random thresholds grows the general engine's trees, to the bit.
 
+use super::RandomData;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::grow::Prepared;
 use crate::tree::nodes::TreeArrays;
-use crate::tree::{Criterion, Splitter, TrainingSet, TreeParams};
+use crate::tree::{Criterion, Splitter, Targets, TrainingSet, TreeParams};
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 
@@ -26,7 +27,12 @@ struct Case {
 }
 
 impl Case {
-    fn both(&self, params: &TreeParams, threads: usize) -> (TreeArrays, TreeArrays) {
+    fn both(
+        &self,
+        params: &TreeParams,
+        block_bytes: usize,
+        threads: usize,
+    ) -> (TreeArrays, TreeArrays) {
         let mut stream = Stream::new(self.seed, 78);
         let x: Vec<f32> = (0..self.rows * self.features)
             .map(|_| match self.distinct {
@@ -58,7 +64,10 @@ impl Case {
             x: &x,
             rows: self.rows,
             features: self.features,
-            y: &y,
+            targets: Targets::Classes {
+                codes: &y,
+                n_classes: &[self.classes],
+            },
             weight: weight.as_deref().filter(|w| w.iter().any(|&w| w > 0.0)),
             categorical: None,
             monotonic: None,
@@ -73,8 +82,11 @@ impl Case {
             .build()
             .unwrap();
         let quick = pool.install(|| {
-            let prepared = Prepared::new(&data, params, &control).unwrap();
-            assert!(prepared.is_fast());
+            let random = RandomData::new(&data, params, false, &control)
+                .unwrap()
+                .expect("these settings are not left to the general engine")
+                .with_block_bytes(block_bytes);
+            let prepared = Prepared::with(&data, params, None, Some(random), &control).unwrap();
             prepared.grow(data.weight, 3, &control).unwrap()
         });
         (quick, slow)
@@ -113,13 +125,14 @@ proptest! {
         rows in prop_oneof![2usize..70, 60usize..900],
         features in 1usize..12,
         classes in prop_oneof![1usize..4, 5usize..25],
-        distinct in prop_oneof![Just(0usize), 1usize..6, 20usize..250],
+        distinct in prop_oneof![Just(0usize), 1usize..6, 20usize..250, 257usize..2000],
         weight in weights(),
         entropy in any::<bool>(),
         leaf in prop_oneof![Just(1usize), 1usize..20],
         light in prop_oneof![Just(0.0), 0.0f64..20.0],
         drawn in 0.0f64..1.0,
         depth in prop_oneof![Just(None), (1usize..9).prop_map(Some)],
+        block_bytes in prop_oneof![Just(0usize), 100usize..2000, Just(1usize << 20)],
         decrease in prop_oneof![Just(0.0), 0.0f64..0.02],
         seed in 0u64..1000,
     ) {
@@ -133,7 +146,7 @@ proptest! {
         params.max_features = 1 + (drawn * features as f64) as usize;
         params.max_depth = depth;
         params.min_impurity_decrease = decrease;
-        let (quick, slow) = case.both(&params, 1);
+        let (quick, slow) = case.both(&params, block_bytes, 1);
         prop_assert_eq!(&quick.feature, &slow.feature);
         prop_assert_eq!(&quick.threshold, &slow.threshold);
         prop_assert_eq!(quick, slow);
@@ -146,6 +159,7 @@ fn large_nodes_blocks_and_threads_agree_too() {
         (12_000, 5, 0, 2),
         (9_000, 40, 0, 4),
         (9_000, 90, 200, 10),
+        (9_000, 90, 0, 3),
         (3_000, 300, 2, 3),
     ] {
         for weight in [Weight::None, Weight::Counts, Weight::Numbers] {
@@ -159,7 +173,7 @@ fn large_nodes_blocks_and_threads_agree_too() {
             };
             let mut params = case.params();
             params.max_features = features.isqrt();
-            let (quick, slow) = case.both(&params, 3);
+            let (quick, slow) = case.both(&params, 1 << 16, 3);
             assert!(quick.len() > 100);
             assert!(quick == slow, "{rows} {features} {distinct} {weight:?}");
         }

@@ -46,6 +46,12 @@ impl<'a> Places<'a> {
         Places { at, bound }
     }
 
+    /// The places.
+    #[inline]
+    pub fn at(&self) -> &'a [u32] {
+        self.at
+    }
+
     /// Number of places.
     #[inline]
     pub fn len(&self) -> usize {
@@ -69,6 +75,55 @@ impl<'a> Places<'a> {
             // SAFETY: every place is below `bound`, which the column reaches.
             *o = unsafe { *column.get_unchecked(place as usize) };
         }
+    }
+}
+
+/// Asks for cells that will be read soon, so that waiting for them overlaps with other work.
+#[inline]
+pub fn prefetch<T>(cells: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        let start = cells.as_ptr().cast::<i8>();
+        for byte in (0..size_of_val(cells)).step_by(LINE) {
+            // SAFETY: SSE belongs to the baseline of x86-64, the address lies within the slice,
+            // and a hint reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(byte)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = cells;
+}
+
+/// Rows and columns of a tile of bytes.
+pub const TILE: usize = 16;
+
+/// Turns 16 rows of 16 bytes into columns: byte j of row i becomes byte i of row j.
+#[inline]
+pub fn transpose_tile(rows: [[u8; TILE]; TILE]) -> [[u8; TILE]; TILE] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        // SAFETY: SSE2 belongs to the baseline of x86-64, and both types are 256 plain bytes.
+        unsafe {
+            let mut from: [__m128i; TILE] = std::mem::transmute(rows);
+            // Each round interleaves the upper half of the rows with the lower: after four
+            // rounds the bits of a byte's row and column have changed places.
+            for _ in 0..4 {
+                let mut to = from;
+                for i in 0..TILE / 2 {
+                    to[2 * i] = _mm_unpacklo_epi8(from[i], from[i + TILE / 2]);
+                    to[2 * i + 1] = _mm_unpackhi_epi8(from[i], from[i + TILE / 2]);
+                }
+                from = to;
+            }
+            std::mem::transmute(from)
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]))
     }
 }
 
@@ -239,6 +294,18 @@ mod tests {
             let mut out = vec![0; at.len()];
             Places::new(&at, 90).gather(&column, &mut out);
             prop_assert!(at.iter().zip(&out).all(|(&i, &o)| u32::from(o) == 2 * i));
+        }
+    }
+
+    #[test]
+    fn tiles_are_turned() {
+        let rows: [[u8; TILE]; TILE] =
+            std::array::from_fn(|i| std::array::from_fn(|j| (i * TILE + j) as u8));
+        let turned = transpose_tile(rows);
+        for i in 0..TILE {
+            for j in 0..TILE {
+                assert_eq!(turned[j][i], rows[i][j]);
+            }
         }
     }
 
