@@ -1,4 +1,4 @@
-"""A program of scikit-learn's alone: run it plainly, then by ``python -m ironlearn.patch --report``."""
+"""A program of scikit-learn's alone: run it plainly, or by ``python -m ironlearn.patch``."""
 
 from __future__ import annotations
 
