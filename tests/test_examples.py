@@ -21,6 +21,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "compare_models": ([], "random_forest"),
     "pipeline": ([], "accuracy 0.8"),
     "onnx_export": ([], "equal labels: True"),
+    "unchanged_sklearn": ([], "the forest came from sklearn"),
     "serving": ([], "scikit-learn was loaded: False"),
 }
 
@@ -36,6 +37,19 @@ def test_example(name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
+
+
+def test_unchanged_code_runs_on_the_patch() -> None:
+    script = str(EXAMPLES / "unchanged_sklearn.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "ironlearn.patch", "--report", "--fallback", "error", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the forest came from ironlearn" in done.stdout
+    assert "Why scikit-learn was used" not in done.stderr
 
 
 def test_the_plot_of_a_tree_is_written(tmp_path: Path) -> None:

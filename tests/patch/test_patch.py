@@ -26,7 +26,7 @@ from common import registry
 from ironlearn import patch
 from ironlearn.base import TYPES
 from ironlearn.exceptions import FallbackError, FallbackWarning, InvalidParameterError
-from ironlearn.patch import _build, _dispatch, estimators
+from ironlearn.patch import _build, _fitted, estimators
 
 NAMES = patch.covered()
 each = pytest.mark.parametrize("name", NAMES)
@@ -364,7 +364,7 @@ def test_scikit_learn_goes_on_with_a_model_that_is_changed(name: str) -> None:
     model = make(name).fit(X, y)
     before = registry.answers(name, model, X)
     attribute = "n_features_in_"
-    if name in _dispatch._SEALED:
+    if name in _fitted._SEALED:
         with pytest.raises(AttributeError, match="cannot be set"):
             setattr(model, attribute, X.shape[1])
         return

@@ -19,7 +19,7 @@ from sklearn.utils.metaestimators import available_if
 
 from ironlearn.base import TYPES
 from ironlearn.patch import _dispatch
-from ironlearn.patch._dispatch import MODEL, PatchedMixin
+from ironlearn.patch._fitted import MODEL, PatchedMixin, fitted_attribute
 
 #: Packages of both libraries whose classes have the same names and meaning.
 FAMILIES = ("naive_bayes", "tree", "ensemble", "svm", "cluster")
@@ -99,8 +99,8 @@ def _make(name: str, genuine: type, native: type) -> type:
         "__doc__": genuine.__doc__,
         "_ironlearn_genuine": genuine,
         "_ironlearn_native": native,
-        "_ironlearn_defaults": _dispatch.defaults_of(genuine),
-        "_ironlearn_native_defaults": _dispatch.defaults_of(native),
+        "_ironlearn_defaults": _defaults(genuine),
+        "_ironlearn_native_defaults": _defaults(native),
     }
     for member in dir(genuine):
         static = inspect.getattr_static(genuine, member)
@@ -118,6 +118,12 @@ def _make(name: str, genuine: type, native: type) -> type:
         elif member != "fit_predict" and _own(native, member):
             namespace[member] = _answering(member, static)
     return PatchedMeta(name, (PatchedMixin, genuine), namespace)
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return the constructor's parameters and their defaults."""
+    parameters = inspect.signature(kind).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def _own(native: type, member: str) -> bool:
@@ -157,7 +163,7 @@ def _attribute(name: str, original: property) -> property:
     def get(self: Any) -> Any:
         model = self.__dict__.get(MODEL)
         if model is not None:
-            return _dispatch.fitted_attribute(self, model, name)
+            return fitted_attribute(self, model, name)
         assert original.fget is not None
         return original.fget(self)
 
