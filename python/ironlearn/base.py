@@ -31,6 +31,7 @@ TYPES: Mapping[str, str] = {
     "RandomForestClassifier": "ironlearn.ensemble",
     "LinearSVC": "ironlearn.svm",
     "SVC": "ironlearn.svm",
+    "SVR": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
 }
 

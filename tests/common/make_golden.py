@@ -7,6 +7,7 @@ writes over what is there. Beside ``NAME.ironlearn`` lies ``NAME.npz`` with rows
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,22 @@ def _svc_of_sparse_rows() -> tuple[Any, np.ndarray]:
     return model.fit(sparse.csr_matrix(X), y), X[::7]
 
 
+def _svc_with_probabilities() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import SVC
+
+    X, y = _iris()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return SVC(kernel="linear", probability=True, random_state=0).fit(X, y), X[::7]
+
+
+def _svr() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import SVR
+
+    X, _ = _iris()
+    return SVR(C=2.0, epsilon=0.05).fit(X[:, :3], X[:, 3], np.linspace(0.5, 1.5, 150)), X[::7, :3]
+
+
 def _kmeans() -> tuple[Any, np.ndarray]:
     from ironlearn.cluster import KMeans
 
@@ -131,6 +148,8 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "LinearSVC": _linear_svc,
     "SVC": _svc,
     "SVC-sparse": _svc_of_sparse_rows,
+    "SVC-probability": _svc_with_probabilities,
+    "SVR": _svr,
     "KMeans": _kmeans,
 }
 

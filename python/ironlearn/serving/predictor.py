@@ -82,6 +82,7 @@ _PREDICTORS: dict[str, str] = {
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
+    "SVR": "ironlearn.serving.kernel_svm:SVRPredictor",
 }
 
 

@@ -2,5 +2,6 @@
 
 from ironlearn.svm.linear import LinearSVC
 from ironlearn.svm.svc import SVC
+from ironlearn.svm.svr import SVR
 
-__all__ = ["SVC", "LinearSVC"]
+__all__ = ["SVC", "SVR", "LinearSVC"]
