@@ -25,6 +25,11 @@ from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows
 _DEPRECATED = "was deprecated in scikit-learn 1.9, which will remove it in version 1.11"
 
 
+def _is_plain(y: Any) -> bool:
+    """Return whether y needs no look at it: of few rows that takes longer than fitting."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
+
+
 def _has_probabilities(model: SVC) -> bool:
     if model.probability and model.probability != "deprecated":
         return True
@@ -233,9 +238,10 @@ class SVC(Classifier, KernelMachine):
                 "This SVC estimator requires y to be passed, but the target y is None."
             )
         X = self._training_input(X)
-        y = column_or_1d(y, warn=True)
+        if not _is_plain(y):
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
         check_consistent_length(X, y)
-        check_classification_targets(y)
         cost = self._cost(sample_weight, X.shape[0])
         labels, codes = encode_classes(y)
         if len(labels) < 2:
@@ -243,12 +249,15 @@ class SVC(Classifier, KernelMachine):
                 "SVC needs samples of at least 2 classes in the data, but y contains only one "
                 f"class: {labels[0]!r}"
             )
-        if len(np.unique(codes[cost > 0])) < 2:
+        if sample_weight is not None and len(np.unique(codes[cost > 0])) < 2:
             raise ValueError(
                 "Invalid input - all samples with positive weights belong to the same class; SVC "
                 "needs at least 2 classes."
             )
-        class_weight = compute_class_weight(self.class_weight, classes=labels, y=y).astype(float)
+        class_weight = np.ones(len(labels))
+        if self.class_weight is not None:
+            class_weight = compute_class_weight(self.class_weight, classes=labels, y=y)
+            class_weight = class_weight.astype(np.float64)
         if not (np.isfinite(class_weight) & (class_weight >= 0)).all():
             raise ValueError(
                 f"class_weight must be finite and at least 0, got {self.class_weight!r}."

@@ -6,13 +6,13 @@
 //! in the cache depends on the order in which threads reach it, but values computed anew are
 //! the same bits.
 
-use super::rows::Source;
+use super::rows::{Packed, Source};
 use crate::error::Result;
 use crate::parallel::Control;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(super) type Segment = Arc<[f32]>;
 
@@ -74,6 +74,8 @@ pub(super) struct Rows<'a> {
     kept: usize,
     threads: usize,
     next: AtomicU32,
+    /// Copies of the classes' dense rows, where there is room for them.
+    packed: Option<Vec<OnceLock<Packed>>>,
     entries: Mutex<Entries>,
 }
 
@@ -86,13 +88,28 @@ impl<'a> Rows<'a> {
         capacity: usize,
         threads: usize,
     ) -> Self {
+        let mut kept = capacity - capacity / 8;
+        let mut packed = None;
+        if let Source::Points(points, _) = source
+            && points.csr().is_none()
+        {
+            let sizes = classes
+                .iter()
+                .map(|c| Packed::bytes(c.len(), points.width()));
+            let bytes = sizes.fold(0, usize::saturating_add);
+            if bytes <= capacity / 4 {
+                kept -= bytes;
+                packed = Some(classes.iter().map(|_| OnceLock::new()).collect());
+            }
+        }
         Rows {
             source,
             diagonal: source.diagonal(),
             capacity,
-            kept: capacity - capacity / 8,
+            kept,
             threads: threads.max(1),
             next: AtomicU32::new(classes.len() as u32),
+            packed,
             classes,
             entries: Mutex::new(Entries::default()),
         }
@@ -106,7 +123,7 @@ impl<'a> Rows<'a> {
     /// Rows of `columns` values that a thread should compute at a time.
     pub fn group(&self, columns: usize) -> usize {
         let each = columns.max(1) * std::mem::size_of::<f32>();
-        ((self.capacity - self.kept) / self.threads / each).clamp(8, 256)
+        (self.capacity / 8 / self.threads / each).clamp(8, 256)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -181,6 +198,34 @@ impl<'a> Rows<'a> {
         Ok((found.into_iter())
             .filter_map(|segment| segment.or_else(|| fresh.next()))
             .collect())
+    }
+
+    /// True if single segments cost no more than their share of many together.
+    pub fn single_is_cheap(&self) -> bool {
+        match self.source {
+            Source::Points(points, _) => points.csr().is_some() || self.packed.is_some(),
+            Source::Matrix(..) => true,
+        }
+    }
+
+    /// The segment of one row against a class.
+    pub fn segment(&self, control: &Control, row: u32, class: usize) -> Result<Segment> {
+        if let Some(segment) = self.find(row, class as Set) {
+            return Ok(segment);
+        }
+        let columns = &self.classes[class];
+        let mut segment: Segment = std::iter::repeat_n(0.0, columns.len()).collect();
+        if let Some(out) = Arc::get_mut(&mut segment) {
+            match (self.source, &self.packed) {
+                (Source::Points(points, kernel), Some(packed)) => {
+                    let packed = packed[class].get_or_init(|| Packed::new(points, columns));
+                    packed.row(kernel, points, row as usize, out);
+                }
+                _ => self.source.block(control, &[row], columns, &mut [out])?,
+            }
+        }
+        self.keep(row, class as Set, &segment);
+        Ok(segment)
     }
 
     /// Adds to `out` the products of `columns` with `changes` (rows and factors), in their

@@ -3,7 +3,7 @@
 use super::points::{DEPTH, Points, check_finite};
 use crate::error::{Error, Result};
 use crate::parallel::{Control, each_mut};
-use ironlearn_kernels::kernel_rows::{SPREAD, gaussian, spread};
+use ironlearn_kernels::kernel_rows::{SPREAD, gather, gaussian, spread};
 use ironlearn_kernels::linear::{LEFT, RIGHT, panel_product};
 use ironlearn_kernels::tier;
 use std::ops::Range;
@@ -239,6 +239,66 @@ fn dense<O: Store>(
     }
 }
 
+/// Dense rows ready to be compared with single others.
+pub(super) struct Packed {
+    panels: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Packed {
+    pub fn new(points: &Points, rows: &[u32]) -> Self {
+        let (width, count) = (points.width, rows.len().div_ceil(RIGHT));
+        let mut panels = vec![0.0; count * RIGHT * width];
+        for start in (0..width).step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(width);
+            let steps = depth.len();
+            let part = &mut panels[start * count * RIGHT..];
+            for (c, &j) in rows.iter().enumerate() {
+                let from = c / RIGHT * RIGHT * steps + c % RIGHT;
+                let to = (c / RIGHT + 1) * RIGHT * steps;
+                points.scatter(j as usize, depth.clone(), RIGHT, &mut part[from..to]);
+            }
+        }
+        let squares = rows.iter().map(|&j| points.squares[j as usize]).collect();
+        Packed { panels, squares }
+    }
+
+    /// Bytes of [`Packed::new`] for `rows` rows.
+    pub fn bytes(rows: usize, width: usize) -> usize {
+        rows.next_multiple_of(RIGHT)
+            .saturating_mul(width)
+            .saturating_mul(8)
+    }
+
+    /// Kernel values of row `i` of `left` with all rows, the same bits as from [`block`].
+    pub fn row<O: Store>(&self, kernel: &Kernel, left: &Points, i: usize, out: &mut [O]) {
+        let (tier, width) = (tier::active(), left.width);
+        let count = self.squares.len().div_ceil(RIGHT);
+        let mut own = vec![0.0; LEFT * width];
+        left.scatter(i, 0..width, LEFT, &mut own);
+        let mut tile = [0.0; LEFT * RIGHT];
+        let mut values = vec![0.0; count * RIGHT];
+        for start in (0..width).step_by(DEPTH) {
+            let steps = (width - start).min(DEPTH);
+            let own = &own[start * LEFT..(start + steps) * LEFT];
+            let part = &self.panels[start * count * RIGHT..(start + steps) * count * RIGHT];
+            for (panel, values) in
+                (part.chunks_exact(steps * RIGHT)).zip(values.chunks_exact_mut(RIGHT))
+            {
+                panel_product(tier, own, panel, &mut tile);
+                for (v, &t) in values.iter_mut().zip(&tile) {
+                    *v += t;
+                }
+            }
+        }
+        values.truncate(self.squares.len());
+        kernel.apply(&mut values, left.squares[i], &self.squares);
+        for (o, &v) in out.iter_mut().zip(&values) {
+            *o = O::store(v);
+        }
+    }
+}
+
 /// The dense copy of up to [`SPREAD`] rows, feature by feature.
 struct Spread {
     block: Vec<f64>,
@@ -278,6 +338,9 @@ fn sparse_columns<O: Store>(
 ) {
     let Some(csr) = right.csr() else { return };
     let tier = tier::active();
+    if let [i] = *rows {
+        return sparse_row(kernel, (left, i as usize), (right, columns), out[0]);
+    }
     let mut dense = Spread::new(left.width);
     let mut sums = [0.0; SPREAD];
     let squares: Vec<f64> = columns.iter().map(|&j| right.squares[j as usize]).collect();
@@ -302,6 +365,30 @@ fn sparse_columns<O: Store>(
             }
         }
         dense.clear(left, group);
+    }
+}
+
+/// [`sparse_columns`] for one row, which needs no lanes.
+fn sparse_row<O: Store>(
+    kernel: &Kernel,
+    (left, i): (&Points, usize),
+    (right, columns): (&Points, &[u32]),
+    out: &mut [O],
+) {
+    let Some(csr) = right.csr() else { return };
+    let tier = tier::active();
+    let mut dense = vec![0.0; left.width];
+    left.scatter(i, 0..left.width, 1, &mut dense);
+    let squares: Vec<f64> = columns.iter().map(|&j| right.squares[j as usize]).collect();
+    let mut values: Vec<f64> = (columns.iter())
+        .map(|&j| {
+            let (data, indices) = csr.row(j as usize);
+            gather(tier, data, indices, &dense)
+        })
+        .collect();
+    kernel.apply(&mut values, left.squares[i], &squares);
+    for (o, &v) in out.iter_mut().zip(&values) {
+        *o = O::store(v);
     }
 }
 

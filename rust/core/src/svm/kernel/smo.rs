@@ -202,7 +202,8 @@ impl State<'_> {
     }
 
     fn local(&self, control: &Control, chosen: &[u32], whole: bool) -> Result<Local> {
-        let mut local = Local::new(chosen.len());
+        let lazy = whole && self.store.single_is_cheap();
+        let mut local = Local::new(chosen.len(), !lazy);
         let n = self.products.len();
         let places: Vec<usize> = chosen.iter().map(|&v| v as usize % n).collect();
         for (k, &v) in chosen.iter().enumerate() {
@@ -214,8 +215,10 @@ impl State<'_> {
             local.diagonal[k] = self.store.diagonal[self.layout.rows[v % n] as usize];
             local.set_masks(k);
         }
+        if lazy {
+            return Ok(local);
+        }
         if whole {
-            // Every row is needed against every other one: worth keeping for other problems.
             let (stride, rows) = (local.stride, &self.layout.rows);
             for (class, range) in &self.layout.segments {
                 let columns = &self.store.classes[*class];
@@ -274,6 +277,20 @@ impl State<'_> {
             .source
             .block(control, &rows, &columns, &mut out)?;
         Ok(local)
+    }
+
+    /// Kernel values of a variable with all variables, by class, so that other problems of
+    /// the class find them kept.
+    fn fetch(&self, control: &Control, variable: usize, out: &mut [f32]) -> Result<()> {
+        let n = self.products.len();
+        let row = self.layout.rows[variable % n];
+        for (class, range) in &self.layout.segments {
+            let segment = self.store.segment(control, row, *class)?;
+            for out in out.chunks_exact_mut(n) {
+                out[range.clone()].copy_from_slice(&segment);
+            }
+        }
+        Ok(())
     }
 
     /// The kept kernel values of a row with all places that are looked at, in parts.
@@ -454,7 +471,9 @@ pub(super) fn solve(
         } else {
             settings.tol.max(0.1 * (largest - smallest))
         };
-        let steps = local.solve(control, tol, limit - iterations)?;
+        let mut fetch = |k: usize, out: &mut [f32]| state.fetch(control, k, out);
+        let most = limit - iterations;
+        let steps = local.solve(control, tol, most, settings.shrinking, &mut fetch)?;
         iterations += steps;
         if whole {
             for v in 0..variables {

@@ -202,7 +202,12 @@ fn solutions_are_optimal_in_one_piece_and_in_working_sets() {
 
 #[test]
 fn shrinking_ends_at_the_same_optimum() {
-    let (n, width) = (2500, 3);
+    for n in [400, 2500] {
+        compare_shrinking(n, 3);
+    }
+}
+
+fn compare_shrinking(n: usize, width: usize) {
     let x = random(11, n * width);
     let noise = random(2, n);
     let y: Vec<u32> = (0..n)
