@@ -382,6 +382,8 @@ _KernelFit = tuple[
     NDArray[np.int64],
     NDArray[np.float64],
     bool,
+    NDArray[np.float64],
+    NDArray[np.float64],
 ]
 
 def kernel_svc_fit(
@@ -397,12 +399,15 @@ def kernel_svc_fit(
     tol: float,
     max_iter: int,
     cache_size: float,
+    shrinking: bool,
+    folds: int | None,
     n_threads: int,
 ) -> _KernelFit:
     """Support vectors, their numbers by class, coefficients, constants, steps and objectives.
 
-    One problem for each pair of classes, in LIBSVM's layout; the last answer says whether all
-    converged. Rows of cost 0 do not take part.
+    One problem for each pair of classes, in LIBSVM's layout; then whether all converged, and
+    slopes and constants of the probabilities of the pairs, if `folds` gives a seed for their
+    cross-validation. Rows of cost 0 do not take part.
     """
 
 def kernel_svr_fit(
@@ -418,6 +423,7 @@ def kernel_svr_fit(
     tol: float,
     max_iter: int,
     cache_size: float,
+    shrinking: bool,
     n_threads: int,
 ) -> _KernelFit:
     """As `kernel_svc_fit`, for a regression that tolerates deviations of `epsilon`."""
@@ -443,3 +449,6 @@ class KernelModel:
         self, x: _Rows, *, one_versus_rest: bool, n_threads: int
     ) -> NDArray[np.float64]: ...
     def predict_codes(self, x: _Rows, *, break_ties: bool, n_threads: int) -> NDArray[np.int64]: ...
+    def predict_proba(
+        self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
+    ) -> NDArray[np.float64]: ...

@@ -37,6 +37,7 @@ TYPES: Mapping[str, str] = {
     "LinearSVC": "ironlearn.svm",
     "LinearSVR": "ironlearn.svm",
     "SVC": "ironlearn.svm",
+    "SVR": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
     "MiniBatchKMeans": "ironlearn.cluster",
 }

@@ -37,4 +37,8 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
         "check_sample_weight_equivalence_on_dense_data": _TOLERANCE,
         "check_sample_weight_equivalence_on_sparse_data": _TOLERANCE,
     },
+    "SVR": {
+        "check_sample_weight_equivalence_on_dense_data": _TOLERANCE,
+        "check_sample_weight_equivalence_on_sparse_data": _TOLERANCE,
+    },
 }

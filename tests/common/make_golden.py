@@ -159,6 +159,22 @@ def _svc_of_sparse_rows() -> tuple[Any, np.ndarray]:
     return model.fit(sparse.csr_matrix(X), y), X[::7]
 
 
+def _svc_with_probabilities() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import SVC
+
+    X, y = _iris()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return SVC(kernel="linear", probability=True, random_state=0).fit(X, y), X[::7]
+
+
+def _svr() -> tuple[Any, np.ndarray]:
+    from ironlearn.svm import SVR
+
+    X, _ = _iris()
+    return SVR(C=2.0, epsilon=0.05).fit(X[:, :3], X[:, 3], np.linspace(0.5, 1.5, 150)), X[::7, :3]
+
+
 def _kmeans() -> tuple[Any, np.ndarray]:
     from ironlearn.cluster import KMeans
 
@@ -192,6 +208,8 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "LinearSVR": _linear_svr,
     "SVC": _svc,
     "SVC-sparse": _svc_of_sparse_rows,
+    "SVC-probability": _svc_with_probabilities,
+    "SVR": _svr,
     "KMeans": _kmeans,
     "MiniBatchKMeans": _mini_batch_kmeans,
 }

@@ -16,18 +16,25 @@ from hypothesis import strategies as st
 from ironlearn import _core
 from ironlearn.reference import kernel_svm as reference
 
-SOLVER: dict[str, Any] = {"tol": 1e-7, "max_iter": -1, "cache_size": 1.0, "n_threads": 1}
+SOLVER: dict[str, Any] = {
+    "tol": 1e-7,
+    "max_iter": -1,
+    "cache_size": 1.0,
+    "shrinking": True,
+    "n_threads": 1,
+}
 
 
 @given(
     n=st.integers(6, 25),
     classes=st.integers(2, 3),
     kernel=st.sampled_from(["linear", "poly", "rbf", "sigmoid", "precomputed"]),
+    folds=st.sampled_from([None, 0, 17]),
     seed=st.integers(0, 100),
 )
 @settings(max_examples=25)
 def test_classification_equals_the_plain_version(
-    n: int, classes: int, kernel: str, seed: int
+    n: int, classes: int, kernel: str, folds: int | None, seed: int
 ) -> None:
     rng = np.random.RandomState(seed)
     X = rng.randn(n, 3)
@@ -39,8 +46,9 @@ def test_classification_equals_the_plain_version(
     described = {"kernel": kernel, "gamma": 0.3, "coef0": 0.2, "degree": 2}
     if kernel == "sigmoid":
         described |= {"gamma": 0.02, "coef0": 0.0}
-    ours = _core.kernel_svc_fit(X, y, cost, n_classes=classes, **described, **SOLVER)
-    plain = reference.kernel_svc_fit(X, y, cost, n_classes=classes, **described, **SOLVER)
+    settings_ = {"n_classes": classes, "folds": folds, **described, **SOLVER}
+    ours = _core.kernel_svc_fit(X, y, cost, **settings_)
+    plain = reference.kernel_svc_fit(X, y, cost, **settings_)
     np.testing.assert_allclose(ours[5], plain[5], rtol=1e-4, atol=1e-5)
     assert ours[6]
     assert plain[6]
@@ -50,6 +58,23 @@ def test_classification_equals_the_plain_version(
         model = _core.KernelModel.from_arrays(vectors, *fit[:4], *described.values(), X.shape[1])
         scores.append(model.decision_function(X, one_versus_rest=False, n_threads=1))
     np.testing.assert_allclose(*scores, atol=1e-3 * (1 + np.abs(scores[1]).max()))
+    assert len(ours[7]) == len(plain[7]) == (0 if folds is None else classes * (classes - 1) // 2)
+    # Rows that lie equally far leave a constant of a fold open, and with it its scores.
+    close = np.isclose(ours[7], plain[7], rtol=0.02, atol=0.02)
+    close &= np.isclose(ours[8], plain[8], rtol=0.02, atol=0.02)
+    assert close.mean() >= 0.5 if len(close) else folds is None
+    if folds is not None:
+        # The same sigmoids give the same probabilities.
+        found = model.predict_proba(X, ours[7], ours[8], n_threads=1)
+        pairs = model.decision_function(X, one_versus_rest=False, n_threads=1)
+        pairs = -pairs if classes == 2 else pairs
+        for row, probabilities in zip(pairs, found, strict=True):
+            each = [
+                reference.probability(np.array([v]), a, b)[0]
+                for v, a, b in zip(row, ours[7], ours[8], strict=True)
+            ]
+            wanted = reference.couple(np.clip(each, 1e-7, 1 - 1e-7), classes)
+            np.testing.assert_allclose(probabilities, wanted, atol=1e-9)
 
 
 @given(
@@ -78,7 +103,7 @@ def _parts(kernel: str = "rbf") -> list[Any]:
     X = np.random.RandomState(0).randn(30, 4)
     y = (np.arange(30) % 3).astype(np.uint32)
     described = {"kernel": kernel, "gamma": 0.3, "coef0": 0.0, "degree": 3}
-    fit = _core.kernel_svc_fit(X, y, np.ones(30), n_classes=3, **described, **SOLVER)
+    fit = _core.kernel_svc_fit(X, y, np.ones(30), n_classes=3, folds=None, **described, **SOLVER)
     return [X[fit[0]], *fit[:4], *described.values(), 4]
 
 

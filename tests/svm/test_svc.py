@@ -417,12 +417,13 @@ def test_bad_input() -> None:
         (SVC(), X, np.zeros(150), None, "class"),
         (SVC(), X, y, -np.ones(150), "[Nn]egative"),
         (SVC(), X, y, np.zeros(150), "zero"),
-        (SVC(), X, y, (y == 1).astype(float), "same label"),
+        (SVC(), X, y, (y == 1).astype(float), "same class"),
+        (SVC(), X, y, np.ones(149), "incompatible shapes"),
+        (SVC(), X, y, np.full(150, np.nan), "sample_weight.*NaN"),
         (SVC(), X, y[:-1], None, "inconsistent"),
         (SVC(C=float("inf")), X, y, None, "finite"),
         (SVC(gamma=float("inf")), X, y, None, "gamma"),
         (SVC(class_weight={0: -1.0}), X, y, None, "class_weight"),
-        (SVC(probability=True), X, y, None, "CalibratedClassifierCV"),
         (SVC(kernel="poly", degree=200, gamma=1.0), X * 100, y, None, "infinity"),
     ]
     for model, bad_X, bad_y, weights, words in cases:

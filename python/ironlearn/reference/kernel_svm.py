@@ -16,6 +16,8 @@ Fit = tuple[
     NDArray[np.int64],
     NDArray[np.float64],
     bool,
+    NDArray[np.float64],
+    NDArray[np.float64],
 ]
 
 
@@ -82,6 +84,100 @@ def _solve(
     return alpha, rho, steps, objective, converged
 
 
+FOLDS = 5
+
+
+def _held_out(
+    K: NDArray[np.float64],
+    sign: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    random: np.random.RandomState,
+    tol: float,
+    max_iter: int,
+) -> NDArray[np.float64]:
+    """Return the score of each row by the machine of the other folds."""
+    n = len(sign)
+    order = np.arange(n)
+    for i in range(n):
+        j = i + _below(random, n - i)
+        order[[i, j]] = order[[j, i]]
+    scores = np.zeros(n)
+    for fold in range(FOLDS):
+        held = order[fold * n // FOLDS : (fold + 1) * n // FOLDS]
+        rest = np.setdiff1d(order, held)
+        present = set(sign[rest])
+        if len(present) < 2:
+            scores[held] = present.pop() if present else 0.0
+            continue
+        linear = -np.ones(len(rest))
+        alpha, rho, *_ = _solve(
+            K[np.ix_(rest, rest)], sign[rest], cost[rest], linear, tol, max_iter
+        )
+        scores[held] = K[np.ix_(held, rest)] @ (sign[rest] * alpha) - rho
+    return scores
+
+
+def _below(random: np.random.RandomState, n: int) -> int:
+    """Return a number below `n` from words of 32 bits, by Lemire's method."""
+    while True:
+        product = int(random._bit_generator.random_raw()) * n
+        if product % 2**32 >= (2**32 - n) % n:
+            return product >> 32
+
+
+def sigmoid(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and constant of Platt's sigmoid (Lin, Lin and Weng, 2007)."""
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+
+    def loss(a: float, b: float) -> float:
+        t = scores * a + b
+        return float(np.sum(np.where(t >= 0, target, target - 1) * t + np.log1p(np.exp(-abs(t)))))
+
+    a, b = 0.0, math.log((n_negative + 1) / (n_positive + 1))
+    for _ in range(100):
+        p = probability(scores, a, b)
+        gradient = np.array([scores @ (target - p), np.sum(target - p)])
+        if np.abs(gradient).max() < 1e-5:
+            break
+        w = p * (1 - p)
+        hessian = np.array([[scores**2 @ w, scores @ w], [scores @ w, w.sum()]])
+        step = -np.linalg.solve(hessian + 1e-12 * np.eye(2), gradient)
+        length, before = 1.0, loss(a, b)
+        while loss(a + length * step[0], b + length * step[1]) >= before + 1e-4 * length * (
+            gradient @ step
+        ):
+            length /= 2
+            if length < 1e-10:
+                return a, b
+        a, b = a + length * step[0], b + length * step[1]
+    return a, b
+
+
+def probability(scores: NDArray[np.float64], a: float, b: float) -> NDArray[np.float64]:
+    """Return ``1 / (1 + exp(scores * a + b))``."""
+    t = scores * a + b
+    small = np.exp(-np.abs(t))
+    return np.asarray(np.where(t >= 0, small, 1.0) / (1.0 + small))
+
+
+def couple(pairs: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
+    """Return probabilities of classes from those of pairs (Wu, Lin and Weng, 2004, method 2)."""
+    r = np.zeros((n_classes, n_classes))
+    r[np.triu_indices(n_classes, 1)] = pairs
+    r += np.tril(1 - r.T, -1)
+    Q = -r.T * r
+    np.fill_diagonal(Q, (r**2).sum(axis=0))
+    p = np.full(n_classes, 1 / n_classes)
+    for _ in range(max(100, n_classes)):
+        if np.abs(Q @ p - p @ Q @ p).max() < 0.005 / n_classes:
+            break
+        for i in range(n_classes):
+            p[i] += (p @ Q @ p - Q[i] @ p) / Q[i, i]
+            p /= p.sum()
+    return p
+
+
 def kernel_svc_fit(
     x: NDArray[Any],
     y: NDArray[np.uint32],
@@ -95,6 +191,8 @@ def kernel_svc_fit(
     tol: float,
     max_iter: int,
     cache_size: float,
+    shrinking: bool,
+    folds: int | None,
     n_threads: int,
 ) -> Fit:
     """Fit a classifier of each class against each other one."""
@@ -102,6 +200,7 @@ def kernel_svc_fit(
     groups = [np.flatnonzero((y == c) & (cost > 0)) for c in range(n_classes)]
     weights: dict[tuple[int, int], NDArray[np.float64]] = {}
     intercept, n_iter, objectives, all_converged = [], [], [], True
+    sigmoids = []
     for a in range(n_classes):
         for b in range(a + 1, n_classes):
             rows = np.concatenate([groups[a], groups[b]])
@@ -116,6 +215,11 @@ def kernel_svc_fit(
             n_iter.append(steps)
             objectives.append(objective)
             all_converged &= converged
+            if folds is not None:
+                # As in LIBSVM, all pairs draw their folds from the same stream.
+                random = np.random.RandomState(folds)
+                scores = _held_out(K[np.ix_(rows, rows)], sign, cost[rows], random, tol, max_iter)
+                sigmoids.append(sigmoid(scores, sign > 0))
     used = np.any([w != 0 for w in weights.values()], axis=0)
     support_of = [group[used[group]] for group in groups]
     support = np.concatenate(support_of)
@@ -132,6 +236,8 @@ def kernel_svc_fit(
         np.array(n_iter, dtype=np.int64),
         np.array(objectives),
         all_converged,
+        np.array([a for a, _ in sigmoids]),
+        np.array([b for _, b in sigmoids]),
     )
 
 
@@ -148,6 +254,7 @@ def kernel_svr_fit(
     tol: float,
     max_iter: int,
     cache_size: float,
+    shrinking: bool,
     n_threads: int,
 ) -> Fit:
     """Fit a regression that tolerates deviations of `epsilon`."""
@@ -169,4 +276,6 @@ def kernel_svr_fit(
         np.array([steps], dtype=np.int64),
         np.array([objective]),
         converged,
+        np.empty(0),
+        np.empty(0),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn import _core, _modelfile
+from ironlearn.exceptions import ModelFileError
 from ironlearn.serving.predictor import Predictor
 
 
@@ -21,6 +23,12 @@ class SVCPredictor(Predictor):
         self._expect(classes=len(contents.tensors["n_support"]), features=width)
         self._ovr = contents.parameters.get("decision_function_shape", "ovr") == "ovr"
         self._break_ties = bool(contents.parameters.get("break_ties", False))
+        self._sigmoids: tuple[NDArray[Any], NDArray[Any]] | None = None
+        if "prob_a" in contents.tensors:
+            pairs = (len(contents.tensors["intercept"]),)
+            for name in ("prob_a", "prob_b"):
+                _modelfile.check_floats(name, contents.tensors[name], pairs)
+            self._sigmoids = contents.tensors["prob_a"], contents.tensors["prob_b"]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each row."""
@@ -35,6 +43,37 @@ class SVCPredictor(Predictor):
             self._input(X), one_versus_rest=self._ovr, n_threads=self._threads
         )
         return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    @property
+    def predict_proba(self) -> Callable[[Any], NDArray[np.float64]]:
+        """A function that returns the classes' probabilities of rows, if they were fitted."""
+        sigmoids = self._sigmoids
+        if sigmoids is None:
+            raise AttributeError("the model was fitted without probability=True")
+        return lambda X: self._model.predict_proba(
+            self._input(X), *sigmoids, n_threads=self._threads
+        )
+
+
+class SVRPredictor(Predictor):
+    """Predicts with a regression; X of a precomputed kernel holds kernel values."""
+
+    def __init__(self, contents: _modelfile.Contents) -> None:
+        super().__init__(contents)
+        self._model = native_model(contents)
+        width = contents.attributes["native_kernel"][-1]
+        if len(contents.tensors["n_support"]) != 1 or width != self.n_features:
+            raise ModelFileError(
+                f"the model file has {self.n_features} features, but its model is no regression "
+                f"of {width}."
+            )
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the answer for each row."""
+        scores = self._model.decision_function(
+            self._input(X), one_versus_rest=False, n_threads=self._threads
+        )
+        return scores[:, 0]
 
 
 def native_model(contents: _modelfile.Contents) -> _core.KernelModel:

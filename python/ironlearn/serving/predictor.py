@@ -88,6 +88,7 @@ _PREDICTORS: dict[str, str] = {
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
     "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
+    "SVR": "ironlearn.serving.kernel_svm:SVRPredictor",
 }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from ironlearn import _core, _modelfile
 from ironlearn._frames import validate_data
@@ -56,6 +56,8 @@ class KernelMachine(Estimator):
     gamma: Any
     coef0: float
     tol: float
+    C: float
+    shrinking: bool
     cache_size: float
     verbose: bool | int
     max_iter: int
@@ -101,6 +103,7 @@ class KernelMachine(Estimator):
         return X
 
     def _called_kernel(self, X: Any, n_fit: int) -> NDArray[np.float64]:
+        """Return the finite kernel values of X with the `n_fit` training rows."""
         values = self.kernel(X, self._rows_fit)
         if sparse.issparse(values):
             values = values.toarray()
@@ -114,6 +117,29 @@ class KernelMachine(Estimator):
         if not np.isfinite(values).all():
             raise ValueError("The kernel callable returned NaN or infinity.")
         return values
+
+    def _cost(self, sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+        """Return the largest coefficient of each row; those of weight 0 or less have none."""
+        cost = np.full(n_samples, float(self.C))
+        if sample_weight is None:
+            return cost
+        if np.isscalar(sample_weight):
+            sample_weight = np.full(n_samples, sample_weight)
+        weights = check_array(
+            sample_weight,
+            ensure_2d=False,
+            ensure_min_samples=0,
+            dtype=np.float64,
+            input_name="sample_weight",
+        )
+        if weights.shape != (n_samples,):
+            raise ValueError(
+                "sample_weight and X have incompatible shapes: sample_weight must have the shape "
+                f"({n_samples},), got {weights.shape}."
+            )
+        if not (weights > 0).any():
+            raise ValueError("Invalid input - all samples have zero or negative weights.")
+        return np.asarray(cost * np.maximum(weights, 0.0))
 
     def _kernel_arguments(self, X: Any) -> dict[str, Any]:
         """Return the native name and parameters of the kernel for rows X."""
@@ -148,12 +174,13 @@ class KernelMachine(Estimator):
             "tol": float(self.tol),
             "max_iter": int(self.max_iter),
             "cache_size": float(self.cache_size),
+            "shrinking": bool(self.shrinking),
             "n_threads": self._n_threads(),
         }
 
     def _finish_fit(self, X: Any, arguments: dict[str, Any], answer: tuple[Any, ...]) -> None:
         """Set the fitted attributes from the native answer."""
-        support, n_support, dual_coef, intercept, n_iter, objectives, converged = answer
+        support, n_support, dual_coef, intercept, n_iter, objectives, converged = answer[:7]
         name = type(self).__name__
         if self.verbose:
             for k, (steps, value) in enumerate(zip(n_iter, objectives, strict=True)):
@@ -209,6 +236,11 @@ class KernelMachine(Estimator):
             )
         else:
             self.support_vectors_ = vectors
+
+    @property
+    def _gamma(self) -> float:
+        # scikit-learn's name for the number behind `gamma`, which tools around it read.
+        return float(self._model.parts()[6])
 
     def _flips(self, n_support: NDArray[Any]) -> bool:
         return self._flip and len(n_support) == 2

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ironlearn import _core, _modelfile
 from ironlearn._parameters import BOOLEAN, MAPPING, NONE, RANDOM_STATE, options
-from ironlearn.base import Classifier, check_weights, encode_classes
+from ironlearn.base import Classifier, encode_classes
 from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows
+
+_DEPRECATED = "was deprecated in scikit-learn 1.9, which will remove it in version 1.11"
+
+
+def _is_plain(y: Any) -> bool:
+    """Return whether y needs no look at it: of few rows that takes longer than fitting."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub"
+
+
+def _has_probabilities(model: SVC) -> bool:
+    if model.probability and model.probability != "deprecated":
+        return True
+    raise AttributeError("predict_proba is not available when probability=False")
 
 
 class SVC(Classifier, KernelMachine):
@@ -42,11 +59,12 @@ class SVC(Classifier, KernelMachine):
     coef0 : float, default=0.0
         Constant :math:`r` of "poly" and "sigmoid".
     shrinking : bool, default=True
-        Accepted as in scikit-learn. The solver always works on a small set of rows, which
-        does what shrinking is for, so the value changes nothing.
-    probability : bool, default=False
-        Only False: probabilities from a sigmoid inside of the fit are deprecated in
-        scikit-learn. Use ``CalibratedClassifierCV(SVC(), ensemble=False)``.
+        Leave rows out for a while that are at a bound and seem to stay there. It is done for
+        problems whose kernel values do not fit into `cache_size`; smaller ones gain nothing.
+    probability : bool, default="deprecated"
+        Whether to fit probabilities by sigmoids of cross-validated scores. As in
+        scikit-learn, where it was deprecated in 1.9: a value warns, and
+        ``CalibratedClassifierCV(SVC(), ensemble=False)`` is what to use instead.
     tol : float, default=1e-3
         Largest violation of the optimality conditions at the end.
     cache_size : float, default=200
@@ -63,7 +81,8 @@ class SVC(Classifier, KernelMachine):
     break_ties : bool, default=False
         Break ties of votes by the scores; needs "ovr". Costs nothing here.
     random_state : int, RandomState instance or None, default=None
-        Accepted as in scikit-learn; the solver uses no random numbers.
+        Seed of the folds of ``probability=True``, the same as scikit-learn's for the same
+        seed; nothing else is random.
     n_jobs : int, default=None
         Threads; ``None`` uses every processor this process may use. Results do not depend
         on it.
@@ -92,6 +111,9 @@ class SVC(Classifier, KernelMachine):
         Shape of the training X.
     n_iter_ : ndarray of shape (n_classes * (n_classes - 1) / 2,)
         Steps of each pair.
+    probA_, probB_ : ndarray of shape (n_classes * (n_classes - 1) / 2,)
+        Slopes and constants of the sigmoids of ``probability=True``, else empty. A pair's
+        first class has the probability ``1 / (1 + exp(score * probA_ + probB_))``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -104,7 +126,10 @@ class SVC(Classifier, KernelMachine):
     "LIBSVM: a library for support vector machines", ACM TIST 2011; pairs are chosen as in
     Fan, Chen and Lin, "Working set selection using second order information for training
     support vector machines", JMLR 2005, within working sets as in Wen et al., "ThunderSVM: a
-    fast SVM library on GPUs and CPUs", JMLR 2018.
+    fast SVM library on GPUs and CPUs", JMLR 2018. Probabilities: Lin, Lin and Weng, "A note on
+    Platt's probabilistic outputs for support vector machines", Machine Learning 2007, and Wu,
+    Lin and Weng, "Probability estimates for multi-class classification by pairwise coupling",
+    JMLR 2004.
 
     Examples
     --------
@@ -116,10 +141,18 @@ class SVC(Classifier, KernelMachine):
     array([0, 0])
     >>> model.decision_function(X[:2]).shape
     (2, 3)
+
+    Calibrated probabilities:
+
+    >>> from sklearn.calibration import CalibratedClassifierCV
+    >>> calibrated = CalibratedClassifierCV(SVC(), ensemble=False).fit(X, y)
+    >>> calibrated.predict_proba(X[:2]).argmax(axis=1)
+    array([0, 0])
     """
 
     class_weight_: NDArray[np.float64]
     n_iter_: NDArray[np.int32]
+    _sigmoids: tuple[NDArray[np.float64], NDArray[np.float64]]
     _flip: ClassVar[bool] = True
 
     _parameters = {
@@ -140,7 +173,7 @@ class SVC(Classifier, KernelMachine):
         gamma: float | str = "scale",
         coef0: float = 0.0,
         shrinking: bool = True,
-        probability: bool | str = False,
+        probability: bool | str = "deprecated",
         tol: float = 1e-3,
         cache_size: float = 200,
         class_weight: dict[Any, float] | str | None = None,
@@ -192,52 +225,61 @@ class SVC(Classifier, KernelMachine):
             shape.
         """
         self._validate_parameters()
-        if self.probability and self.probability != "deprecated":
-            raise ValueError(
-                "probability=True is not supported: fit "
-                "CalibratedClassifierCV(SVC(), ensemble=False) for probabilities instead."
+        if self.probability != "deprecated":
+            warnings.warn(
+                f"The `probability` parameter {_DEPRECATED}. Use "
+                "`CalibratedClassifierCV(SVC(), ensemble=False)` instead of "
+                "`SVC(probability=True)`",
+                FutureWarning,
+                stacklevel=2,
             )
         if y is None:
             raise ValueError(
                 "This SVC estimator requires y to be passed, but the target y is None."
             )
         X = self._training_input(X)
-        y = column_or_1d(y, warn=True)
+        if not _is_plain(y):
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
         check_consistent_length(X, y)
-        check_classification_targets(y)
-        weights = check_weights(sample_weight, X.shape[0])
+        cost = self._cost(sample_weight, X.shape[0])
         labels, codes = encode_classes(y)
         if len(labels) < 2:
             raise ValueError(
                 "SVC needs samples of at least 2 classes in the data, but y contains only one "
                 f"class: {labels[0]!r}"
             )
-        if weights is not None and len(np.unique(codes[weights > 0])) < 2:
+        if sample_weight is not None and len(np.unique(codes[cost > 0])) < 2:
             raise ValueError(
-                "SVC needs samples of at least 2 classes with a positive sample_weight; all rows "
-                "with one have the same label (class)."
+                "Invalid input - all samples with positive weights belong to the same class; SVC "
+                "needs at least 2 classes."
             )
-        class_weight = compute_class_weight(self.class_weight, classes=labels, y=y).astype(float)
+        class_weight = np.ones(len(labels))
+        if self.class_weight is not None:
+            class_weight = compute_class_weight(self.class_weight, classes=labels, y=y)
+            class_weight = class_weight.astype(np.float64)
         if not (np.isfinite(class_weight) & (class_weight >= 0)).all():
             raise ValueError(
                 f"class_weight must be finite and at least 0, got {self.class_weight!r}."
             )
-        cost = float(self.C) * class_weight[codes]
-        if weights is not None:
-            cost = cost * weights
+        folds = None
+        if self.probability and self.probability != "deprecated":
+            folds = int(check_random_state(self.random_state).randint(np.iinfo("i").max))
         arguments = self._kernel_arguments(X)
         answer = _core.kernel_svc_fit(
             rows(X),
             codes,
-            cost,
+            cost * class_weight[codes],
             n_classes=len(labels),
             **arguments,
+            folds=folds,
             **self._solver_arguments(),
         )
         self.n_iter_ = answer[4].astype(np.int32)
         self._finish_fit(X, arguments, answer)
         self.classes_ = labels
         self.class_weight_ = class_weight
+        self._sigmoids = answer[7], answer[8]
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -274,6 +316,60 @@ class SVC(Classifier, KernelMachine):
         )
         return self.classes_[codes]
 
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability of each class for each row of X.
+
+        They come from sigmoids of cross-validated scores, so the most probable class may be
+        another one than `predict` says; of few rows they mean little.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows; for a precomputed kernel their values with the training rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            The model was fitted with ``probability=False``.
+        """
+        query = self._query(X)
+        if not self._sigmoids[0].size:
+            raise NotFittedError(
+                "predict_proba is not available when fitted with probability=False"
+            )
+        return self._model.predict_proba(query, *self._sigmoids, n_threads=self._n_threads())
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the logarithms of `predict_proba` for rows X (n_samples, n_features)."""
+        return np.log(self.predict_proba(X))
+
+    @property
+    def probA_(self) -> NDArray[np.float64]:
+        """Slopes of the sigmoids of ``probability=True``."""
+        return self._sigmoid("probA_", 0)
+
+    @property
+    def probB_(self) -> NDArray[np.float64]:
+        """Constants of the sigmoids of ``probability=True``."""
+        return self._sigmoid("probB_", 1)
+
+    def _sigmoid(self, name: str, which: int) -> NDArray[np.float64]:
+        if not hasattr(self, "_sigmoids"):
+            raise AttributeError(f"SVC has no {name} before it is fitted.")
+        warnings.warn(
+            f"Attribute `{name}` {_DEPRECATED}, together with `probability=True`.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        return self._sigmoids[which]
+
     def _coef(self) -> Any:
         if self.dual_coef_.shape[0] == 1:
             return super()._coef()
@@ -294,6 +390,8 @@ class SVC(Classifier, KernelMachine):
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
         attributes, tensors = super()._model_state()
         tensors["class_weight"] = self.class_weight_
+        if self._sigmoids[0].size:
+            tensors["prob_a"], tensors["prob_b"] = self._sigmoids
         self._pack_classes(attributes, tensors)
         return attributes, tensors
 
@@ -306,3 +404,8 @@ class SVC(Classifier, KernelMachine):
         _modelfile.check_floats("class_weight", tensors["class_weight"], (classes,))
         self.class_weight_ = tensors["class_weight"]
         self.n_iter_ = np.array(attributes["n_iter_"], dtype=np.int32)
+        self._sigmoids = np.empty(0), np.empty(0)
+        if "prob_a" in tensors:
+            for name in ("prob_a", "prob_b"):
+                _modelfile.check_floats(name, tensors[name], (classes * (classes - 1) // 2,))
+            self._sigmoids = tensors["prob_a"], tensors["prob_b"]

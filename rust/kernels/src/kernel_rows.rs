@@ -136,6 +136,17 @@ tiered! {
 }
 
 #[inline(always)]
+fn gather_body<const FUSED: bool>(values: &[f64], indices: &[u32], dense: &[f64]) -> f64 {
+    let pairs = values.iter().zip(indices);
+    pairs.fold(0.0, |sum, (&v, &i)| fma::<FUSED>(v, dense[i as usize], sum))
+}
+
+tiered! {
+    /// Product of a sparse row with a dense one, in the order of [`spread`]: the same bits.
+    gather = gather_body(values: &[f64], indices: &[u32], dense: &[f64]) -> f64
+}
+
+#[inline(always)]
 fn add_row_body<const FUSED: bool>(out: &mut [f64], a: f64, row: &[f32]) {
     for (o, &v) in out.iter_mut().zip(row) {
         *o = fma::<FUSED>(a, f64::from(v), *o);
@@ -321,6 +332,8 @@ mod tests {
                 prop_assert_eq!(chain(tier, &wide), wide.iter().map(|v| v * v).sum::<f64>());
                 let mut sums = [0.0; SPREAD];
                 spread(tier, &wide, &indices, &block, &mut sums);
+                let first: Vec<f64> = block.iter().step_by(SPREAD).copied().collect();
+                prop_assert_eq!(gather(tier, &wide, &indices, &first), sums[0]);
                 for (lane, sum) in sums.iter().enumerate() {
                     let want: f64 = wide.iter().zip(&indices)
                         .map(|(v, &i)| v * block[i as usize * SPREAD + lane]).sum();

@@ -105,11 +105,14 @@ type FitAnswer<'py> = (
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<f64>>,
     bool,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<f64>>,
 );
 
 fn answer<'py>(py: Python<'py>, fit: Fit) -> PyResult<FitAnswer<'py>> {
     let lines = fit.n_support.len().saturating_sub(1).max(1);
     let columns = fit.support.len();
+    let (slopes, constants): (Vec<f64>, Vec<f64>) = fit.sigmoids.into_iter().unzip();
     Ok((
         fit.support.into_pyarray(py),
         fit.n_support.into_pyarray(py),
@@ -118,23 +121,27 @@ fn answer<'py>(py: Python<'py>, fit: Fit) -> PyResult<FitAnswer<'py>> {
         fit.iterations.into_pyarray(py),
         fit.objectives.into_pyarray(py),
         fit.converged,
+        slopes.into_pyarray(py),
+        constants.into_pyarray(py),
     ))
 }
 
-fn settings(tol: f64, max_iter: i64, cache_size: f64) -> Settings {
+fn settings(tol: f64, max_iter: i64, cache_size: f64, shrinking: bool) -> Settings {
     Settings {
         tol,
         max_iter: usize::try_from(max_iter).ok(),
         // A cast of a float saturates.
         cache_bytes: (cache_size * (1u64 << 20) as f64) as usize,
+        shrinking,
     }
 }
 
 /// Support vectors, their numbers by class, coefficients, constants, steps and objectives of
-/// the problems of each class against each other one, and whether all converged.
+/// the problems of each class against each other one, whether all converged, and slopes and
+/// constants of the probabilities of the pairs, if `folds` gives a seed for their folds.
 #[pyfunction]
 #[pyo3(signature = (x, y, cost, *, n_classes, kernel, gamma, coef0, degree, tol, max_iter,
-                    cache_size, n_threads))]
+                    cache_size, shrinking, folds, n_threads))]
 pub fn kernel_svc_fit<'py>(
     py: Python<'py>,
     x: Rows<'py>,
@@ -148,15 +155,17 @@ pub fn kernel_svc_fit<'py>(
     tol: f64,
     max_iter: i64,
     cache_size: f64,
+    shrinking: bool,
+    folds: Option<u32>,
     n_threads: usize,
 ) -> PyResult<FitAnswer<'py>> {
     let kernel = Kernel::new(kernel, gamma, coef0, degree).map_err(to_py)?;
     let (x, codes, cost) = (borrow(&x)?, slice("y", &y)?, slice("cost", &cost)?);
-    let settings = settings(tol, max_iter, cache_size);
+    let settings = settings(tol, max_iter, cache_size, shrinking);
     let work = x.rows().saturating_mul(x.rows()).saturating_mul(x.cost());
     let fit = gate::sized(py, n_threads, work, |control| {
         let source = x.source(control, kernel)?;
-        kernel::classify(control, &source, codes, cost, n_classes, &settings)
+        kernel::classify(control, &source, codes, cost, n_classes, folds, &settings)
     })?;
     answer(py, fit)
 }
@@ -164,7 +173,7 @@ pub fn kernel_svc_fit<'py>(
 /// As [`kernel_svc_fit`], for a regression with the tolerated deviation `epsilon`.
 #[pyfunction]
 #[pyo3(signature = (x, y, cost, *, epsilon, kernel, gamma, coef0, degree, tol, max_iter,
-                    cache_size, n_threads))]
+                    cache_size, shrinking, n_threads))]
 pub fn kernel_svr_fit<'py>(
     py: Python<'py>,
     x: Rows<'py>,
@@ -178,11 +187,12 @@ pub fn kernel_svr_fit<'py>(
     tol: f64,
     max_iter: i64,
     cache_size: f64,
+    shrinking: bool,
     n_threads: usize,
 ) -> PyResult<FitAnswer<'py>> {
     let kernel = Kernel::new(kernel, gamma, coef0, degree).map_err(to_py)?;
     let (x, target, cost) = (borrow(&x)?, slice("y", &y)?, slice("cost", &cost)?);
-    let settings = settings(tol, max_iter, cache_size);
+    let settings = settings(tol, max_iter, cache_size, shrinking);
     let work = x.rows().saturating_mul(x.rows()).saturating_mul(x.cost());
     let fit = gate::sized(py, n_threads, work, |control| {
         let source = x.source(control, kernel)?;
@@ -346,6 +356,26 @@ impl KernelModel {
             self.core.predict(control, &x, break_ties)
         })?;
         Ok(out.into_pyarray(py))
+    }
+
+    /// Probabilities of the classes, given slope and constant of the sigmoid of each pair.
+    #[pyo3(signature = (x, prob_a, prob_b, *, n_threads))]
+    fn predict_proba<'py>(
+        &self,
+        py: Python<'py>,
+        x: Rows<'py>,
+        prob_a: PyReadonlyArray1<'py, f64>,
+        prob_b: PyReadonlyArray1<'py, f64>,
+        n_threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let x = borrow(&x)?;
+        let (slopes, constants) = (slice("prob_a", &prob_a)?, slice("prob_b", &prob_b)?);
+        let (rows, cost) = (x.rows(), self.cost(&x));
+        let out = gate::sized(py, n_threads, cost, |control| {
+            let x = x.points(control)?;
+            self.core.probabilities(control, &x, slopes, constants)
+        })?;
+        matrix(py, out, rows, self.core.classes())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Support vector machines with kernels: the problems, their decomposition, fitted models.
 
 mod cache;
+mod local;
 mod model;
+mod platt;
 mod points;
 mod rows;
+mod shrink;
 mod smo;
 #[cfg(test)]
 mod tests;
@@ -13,10 +16,10 @@ pub use points::Points;
 pub use rows::{Kernel, Kind, Matrix, Source};
 pub use smo::Settings;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, non_finite};
 use crate::parallel::{Control, map_chunks};
 use cache::Rows;
-use smo::Problem;
+use smo::{Problem, Solution};
 
 /// A fitted machine in LIBSVM's layout.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Fit {
     pub objectives: Vec<f64>,
     /// False if a problem stopped at the most steps.
     pub converged: bool,
+    /// Slopes and constants of the probabilities of the problems, where they were asked for.
+    pub sigmoids: Vec<(f64, f64)>,
 }
 
 fn check_cost(cost: &[f64], rows: usize) -> Result<()> {
@@ -66,14 +71,22 @@ fn check_settings(settings: &Settings) -> Result<()> {
     })
 }
 
+/// One solved problem of two classes, or what one fold says about the rows that it left out.
+enum Solved {
+    Whole(Solution),
+    Fold(Vec<f64>),
+}
+
 /// Fits a classifier of each class against each other one. `codes` are class numbers below
 /// `n_classes`, `cost` the largest weight of each row; rows of cost zero do not take part.
+/// With the seed `folds`, probabilities are fitted by five-fold cross-validation.
 pub fn classify(
     control: &Control,
     source: &Source,
     codes: &[u32],
     cost: &[f64],
     n_classes: usize,
+    folds: Option<u32>,
     settings: &Settings,
 ) -> Result<Fit> {
     check_settings(settings)?;
@@ -94,21 +107,58 @@ pub fn classify(
     let pairs: Vec<(usize, usize)> = (0..n_classes)
         .flat_map(|i| (i + 1..n_classes).map(move |j| (i, j)))
         .collect();
-    let store = Rows::new(source, classes, settings.cache_bytes);
-    let solved = map_chunks(control, pairs.len(), 1, |range| {
-        let (a, b) = pairs[range.start];
-        let sizes = [store.classes[a].len(), store.classes[b].len()];
-        let mut sign = vec![1.0; sizes[0]];
-        sign.resize(sizes[0] + sizes[1], -1.0);
+    let sizes: Vec<usize> = (pairs.iter())
+        .map(|&(a, b)| classes[a].len() + classes[b].len())
+        .collect();
+    let held: Vec<Vec<u8>> = folds.map_or_else(Vec::new, |seed| {
+        sizes.iter().map(|&n| platt::folds(seed, n)).collect()
+    });
+    // The folds of a pair come before the pair itself: all are tasks of one loop.
+    let parts = if held.is_empty() { 1 } else { platt::FOLDS + 1 };
+    let tasks = pairs.len() * parts;
+    let threads = control.threads().min(tasks);
+    let store = Rows::new(source, classes, settings.cache_bytes, threads);
+    let solved = map_chunks(control, tasks, 1, |range| {
+        let (pair, fold) = (range.start / parts, range.start % parts);
+        let (a, b) = pairs[pair];
+        let first = store.classes[a].len();
         let rows = store.classes[a].iter().chain(&store.classes[b]);
-        let problem = Problem {
+        let mut problem = Problem {
             classes: vec![a, b],
             cost: rows.map(|&i| cost[i as usize]).collect(),
-            offset: sign.iter().map(|s| -s).collect(),
-            sign,
+            sign: (0..sizes[pair])
+                .map(|v| if v < first { 1.0 } else { -1.0 })
+                .collect(),
+            offset: Vec::new(),
         };
-        smo::solve(control, &store, &problem, settings)
+        problem.offset = problem.sign.iter().map(|s| -s).collect();
+        if fold + 1 == parts {
+            let solution = smo::solve(control, &store, &problem, settings)?;
+            return Ok(Solved::Whole(solution));
+        }
+        let held: Vec<bool> = held[pair].iter().map(|&f| f as usize == fold).collect();
+        let scores = platt::held_out(control, &store, problem, &held, settings)?;
+        Ok(Solved::Fold(scores))
     })?;
+    let (mut solutions, mut sigmoids) = (Vec::with_capacity(pairs.len()), Vec::new());
+    let mut scores: Vec<Vec<f64>> = Vec::new();
+    for solved in solved {
+        match solved {
+            Solved::Fold(fold) => scores.push(fold),
+            Solved::Whole(solution) => {
+                let pair = solutions.len();
+                if parts > 1 {
+                    let held = held[pair].iter().enumerate();
+                    let scores: Vec<f64> = held.map(|(v, &f)| scores[f as usize][v]).collect();
+                    let first = store.classes[pairs[pair].0].len();
+                    sigmoids.push(platt::sigmoid(&scores, first));
+                }
+                scores.clear();
+                solutions.push(solution);
+            }
+        }
+    }
+    let solved = solutions;
     let mut used: Vec<Vec<bool>> = store.classes.iter().map(|c| vec![false; c.len()]).collect();
     for (&(a, b), solution) in pairs.iter().zip(&solved) {
         let (first, second) = solution.weights.split_at(store.classes[a].len());
@@ -157,6 +207,7 @@ pub fn classify(
         iterations: solved.iter().map(|s| s.iterations as i64).collect(),
         objectives: solved.iter().map(|s| s.objective).collect(),
         converged: solved.iter().all(|s| s.converged),
+        sigmoids,
     })
 }
 
@@ -171,6 +222,16 @@ pub fn regress(
 ) -> Result<Fit> {
     check_settings(settings)?;
     check_cost(cost, source.rows())?;
+    if !(epsilon.is_finite() && epsilon >= 0.0) {
+        return Err(Error::InvalidParameter {
+            name: "epsilon",
+            given: epsilon.to_string(),
+            expected: "finite and at least 0".into(),
+        });
+    }
+    if let Some(bad) = target.iter().find(|y| !y.is_finite()) {
+        return Err(non_finite("y", bad.is_nan()));
+    }
     if target.len() != source.rows() {
         return Err(Error::Shape {
             name: "y",
@@ -194,7 +255,7 @@ pub fn regress(
             .collect(),
         sign,
     };
-    let store = Rows::new(source, vec![rows.clone()], settings.cache_bytes);
+    let store = Rows::new(source, vec![rows.clone()], settings.cache_bytes, 1);
     let solution = smo::solve(control, &store, &problem, settings)?;
     let (support, dual_coef): (Vec<i64>, Vec<f64>) = (rows.iter().zip(&solution.weights))
         .filter(|(_, weight)| **weight != 0.0)
@@ -208,5 +269,6 @@ pub fn regress(
         iterations: vec![solution.iterations as i64],
         objectives: vec![solution.objective],
         converged: solution.converged,
+        sigmoids: Vec::new(),
     })
 }

@@ -1,5 +1,6 @@
 //! A fitted kernel machine.
 
+use super::platt::{LEAST, couple, logistic};
 use super::points::{Points, Values, check_finite};
 use super::rows::{Kernel, Kind, block};
 use crate::error::{Error, Result};
@@ -211,7 +212,7 @@ impl KernelModel {
                 let strip = start..(start + STRIP).min(count);
                 let width = strip.len();
                 let values = &mut values[..rows.len() * width];
-                self.values(x, &rows, strip.clone(), few, values)?;
+                self.values(&control.single(), x, &rows, strip.clone(), few, values)?;
                 for (row, sums) in
                     (values.chunks_exact(width)).zip(sums.chunks_exact_mut(classes * lines))
                 {
@@ -255,6 +256,7 @@ impl KernelModel {
     /// Kernel values of rows of `x` with a strip of the support vectors.
     fn values(
         &self,
+        control: &Control,
         x: &Points,
         rows: &[u32],
         strip: std::ops::Range<usize>,
@@ -286,12 +288,13 @@ impl KernelModel {
             return Ok(());
         }
         let columns: Vec<u32> = strip.map(|j| j as u32).collect();
+        let mut out: Vec<&mut [f64]> = out.chunks_exact_mut(columns.len()).collect();
         block(
-            &Control::serial(),
+            control,
             &self.kernel,
             (x, rows),
             (points, &columns),
-            out,
+            &mut out,
         )
     }
 
@@ -337,6 +340,28 @@ impl KernelModel {
                 }
             }
             out[0] = best as i64;
+        })
+    }
+
+    /// Probabilities of the classes, given the slope and constant of each pair.
+    pub fn probabilities(
+        &self,
+        control: &Control,
+        x: &Points,
+        slopes: &[f64],
+        constants: &[f64],
+    ) -> Result<Vec<f64>> {
+        let k = self.classes();
+        for (name, values) in [("prob_a", slopes), ("prob_b", constants)] {
+            fits(name, values.len(), self.intercept.len())?;
+            check_finite(&Control::serial(), name, values)?;
+        }
+        self.evaluate(control, x, 0.0, k, |scores, out| {
+            let sigmoids = slopes.iter().zip(constants);
+            let pairs: Vec<f64> = (scores.iter().zip(sigmoids))
+                .map(|(&score, (&a, &b))| logistic(score, a, b).clamp(LEAST, 1.0 - LEAST))
+                .collect();
+            couple(&pairs, out);
         })
     }
 }

@@ -2,13 +2,16 @@
 
 use super::points::{DEPTH, Points, check_finite};
 use crate::error::{Error, Result};
-use crate::parallel::{Control, fill_chunks};
-use ironlearn_kernels::kernel_rows::{SPREAD, gaussian, spread};
+use crate::parallel::{Control, each_mut};
+use ironlearn_kernels::kernel_rows::{SPREAD, gather, gaussian, spread};
 use ironlearn_kernels::linear::{LEFT, RIGHT, panel_product};
 use ironlearn_kernels::tier;
+use std::ops::Range;
 
 /// Rows that one task computes.
-const TASK: usize = 128;
+pub(super) const TASK: usize = 128;
+/// Multiply-adds of one task, about: between two looks at the cancel flag.
+const WORK: usize = 1 << 27;
 /// Columns whose partial sums are kept at a time.
 const COLUMNS: usize = 4 * RIGHT;
 
@@ -128,34 +131,61 @@ impl Store for f64 {
     }
 }
 
-/// Kernel values of the rows `rows` of `left` with the rows `columns` of `right`, in C order.
+/// Columns that one task computes for [`TASK`] rows of `width` features.
+fn task_columns(width: usize) -> usize {
+    let most = (WORK / TASK / width.max(1)).clamp(8 * COLUMNS, 4096);
+    most / COLUMNS * COLUMNS
+}
+
+/// Rows, columns and the place for their values.
+type Task<'a, O> = (Range<usize>, Range<usize>, Vec<&'a mut [O]>);
+
+/// Kernel values of the rows `rows` of `left` with the rows `columns` of `right`, one slice of
+/// `out` for each row. The bits do not depend on what else is in the block.
 pub(super) fn block<O: Store>(
     control: &Control,
     kernel: &Kernel,
     (left, rows): (&Points, &[u32]),
     (right, columns): (&Points, &[u32]),
-    out: &mut [O],
+    out: &mut [&mut [O]],
 ) -> Result<()> {
     debug_assert_eq!(left.width, right.width);
+    debug_assert_eq!(out.len(), rows.len());
     let sparse = left.csr().is_some() || right.csr().is_some();
-    fill_chunks(control, out, columns.len(), TASK, |range, part| {
-        let rows = &rows[range];
+    let step = task_columns(if sparse { 256 } else { left.width });
+    let mut tasks: Vec<Task<O>> = Vec::new();
+    for (number, group) in out.chunks_mut(TASK).enumerate() {
+        let range = number * TASK..number * TASK + group.len();
+        let first = tasks.len();
+        for start in (0..columns.len()).step_by(step) {
+            let part = start..(start + step).min(columns.len());
+            tasks.push((range.clone(), part, Vec::with_capacity(group.len())));
+        }
+        for row in group {
+            for (task, part) in tasks[first..].iter_mut().zip(row.chunks_mut(step)) {
+                task.2.push(part);
+            }
+        }
+    }
+    each_mut(control, &mut tasks, |(range, part, out)| {
+        let (rows, columns) = (&rows[range.clone()], &columns[part.clone()]);
         if !sparse {
-            dense(kernel, (left, rows), (right, columns), part);
+            dense(kernel, (left, rows), (right, columns), out);
         } else if right.csr().is_some() {
-            sparse_columns(kernel, (left, rows), (right, columns), part);
+            sparse_columns(kernel, (left, rows), (right, columns), out);
         } else {
-            sparse_rows(kernel, (left, rows), (right, columns), part);
+            sparse_rows(kernel, (left, rows), (right, columns), out);
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 fn dense<O: Store>(
     kernel: &Kernel,
     (left, rows): (&Points, &[u32]),
     (right, columns): (&Points, &[u32]),
-    out: &mut [O],
+    out: &mut [&mut [O]],
 ) {
     let (tier, width) = (tier::active(), left.width);
     let panels = rows.len().div_ceil(LEFT);
@@ -202,10 +232,69 @@ fn dense<O: Store>(
         for (r, &i) in rows.iter().enumerate() {
             let values = &mut sums[r * COLUMNS..r * COLUMNS + part.len()];
             kernel.apply(values, left.squares[i as usize], &squares);
-            let at = r * columns.len() + number * COLUMNS;
-            for (o, &v) in out[at..at + part.len()].iter_mut().zip(values.iter()) {
+            for (o, &v) in out[r][number * COLUMNS..].iter_mut().zip(values.iter()) {
                 *o = O::store(v);
             }
+        }
+    }
+}
+
+/// Dense rows ready to be compared with single others.
+pub(super) struct Packed {
+    panels: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Packed {
+    pub fn new(points: &Points, rows: &[u32]) -> Self {
+        let (width, count) = (points.width, rows.len().div_ceil(RIGHT));
+        let mut panels = vec![0.0; count * RIGHT * width];
+        for start in (0..width).step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(width);
+            let steps = depth.len();
+            let part = &mut panels[start * count * RIGHT..];
+            for (c, &j) in rows.iter().enumerate() {
+                let from = c / RIGHT * RIGHT * steps + c % RIGHT;
+                let to = (c / RIGHT + 1) * RIGHT * steps;
+                points.scatter(j as usize, depth.clone(), RIGHT, &mut part[from..to]);
+            }
+        }
+        let squares = rows.iter().map(|&j| points.squares[j as usize]).collect();
+        Packed { panels, squares }
+    }
+
+    /// Bytes of [`Packed::new`] for `rows` rows.
+    pub fn bytes(rows: usize, width: usize) -> usize {
+        rows.next_multiple_of(RIGHT)
+            .saturating_mul(width)
+            .saturating_mul(8)
+    }
+
+    /// Kernel values of row `i` of `left` with all rows, the same bits as from [`block`].
+    pub fn row<O: Store>(&self, kernel: &Kernel, left: &Points, i: usize, out: &mut [O]) {
+        let (tier, width) = (tier::active(), left.width);
+        let count = self.squares.len().div_ceil(RIGHT);
+        let mut own = vec![0.0; LEFT * width];
+        left.scatter(i, 0..width, LEFT, &mut own);
+        let mut tile = [0.0; LEFT * RIGHT];
+        let mut values = vec![0.0; count * RIGHT];
+        for start in (0..width).step_by(DEPTH) {
+            let steps = (width - start).min(DEPTH);
+            let own = &own[start * LEFT..(start + steps) * LEFT];
+            let part = &self.panels[start * count * RIGHT..(start + steps) * count * RIGHT];
+            for (panel, values) in
+                (part.chunks_exact(steps * RIGHT)).zip(values.chunks_exact_mut(RIGHT))
+            {
+                panel_product(tier, own, panel, &mut tile);
+                for (v, &t) in values.iter_mut().zip(&tile) {
+                    *v += t;
+                }
+            }
+        }
+        values.truncate(self.squares.len());
+        kernel.apply(&mut values, left.squares[i], &self.squares);
+        for (o, &v) in out.iter_mut().zip(&values) {
+            *o = O::store(v);
         }
     }
 }
@@ -223,9 +312,20 @@ impl Spread {
     }
 
     fn fill(&mut self, points: &Points, rows: &[u32]) {
-        self.block.fill(0.0);
         for (lane, &i) in rows.iter().enumerate() {
             points.scatter(i as usize, 0..points.width, SPREAD, &mut self.block[lane..]);
+        }
+    }
+
+    /// Undoes [`Spread::fill`]: of sparse rows only the elements, since the block is wide.
+    fn clear(&mut self, points: &Points, rows: &[u32]) {
+        let Some(csr) = points.csr() else {
+            return self.block.fill(0.0);
+        };
+        for (lane, &i) in rows.iter().enumerate() {
+            for &k in csr.row(i as usize).1 {
+                self.block[k as usize * SPREAD + lane] = 0.0;
+            }
         }
     }
 }
@@ -234,10 +334,13 @@ fn sparse_columns<O: Store>(
     kernel: &Kernel,
     (left, rows): (&Points, &[u32]),
     (right, columns): (&Points, &[u32]),
-    out: &mut [O],
+    out: &mut [&mut [O]],
 ) {
     let Some(csr) = right.csr() else { return };
     let tier = tier::active();
+    if let [i] = *rows {
+        return sparse_row(kernel, (left, i as usize), (right, columns), out[0]);
+    }
     let mut dense = Spread::new(left.width);
     let mut sums = [0.0; SPREAD];
     let squares: Vec<f64> = columns.iter().map(|&j| right.squares[j as usize]).collect();
@@ -256,11 +359,36 @@ fn sparse_columns<O: Store>(
             .enumerate()
         {
             kernel.apply(values, left.squares[i as usize], &squares);
-            let at = (number * SPREAD + lane) * columns.len();
-            for (o, &v) in out[at..at + columns.len()].iter_mut().zip(values.iter()) {
+            let out = out[number * SPREAD + lane].iter_mut();
+            for (o, &v) in out.zip(values.iter()) {
                 *o = O::store(v);
             }
         }
+        dense.clear(left, group);
+    }
+}
+
+/// [`sparse_columns`] for one row, which needs no lanes.
+fn sparse_row<O: Store>(
+    kernel: &Kernel,
+    (left, i): (&Points, usize),
+    (right, columns): (&Points, &[u32]),
+    out: &mut [O],
+) {
+    let Some(csr) = right.csr() else { return };
+    let tier = tier::active();
+    let mut dense = vec![0.0; left.width];
+    left.scatter(i, 0..left.width, 1, &mut dense);
+    let squares: Vec<f64> = columns.iter().map(|&j| right.squares[j as usize]).collect();
+    let mut values: Vec<f64> = (columns.iter())
+        .map(|&j| {
+            let (data, indices) = csr.row(j as usize);
+            gather(tier, data, indices, &dense)
+        })
+        .collect();
+    kernel.apply(&mut values, left.squares[i], &squares);
+    for (o, &v) in out.iter_mut().zip(&values) {
+        *o = O::store(v);
     }
 }
 
@@ -268,7 +396,7 @@ fn sparse_rows<O: Store>(
     kernel: &Kernel,
     (left, rows): (&Points, &[u32]),
     (right, columns): (&Points, &[u32]),
-    out: &mut [O],
+    out: &mut [&mut [O]],
 ) {
     let Some(csr) = left.csr() else { return };
     let tier = tier::active();
@@ -282,11 +410,12 @@ fn sparse_rows<O: Store>(
             spread(tier, data, indices, &dense.block, &mut sums);
             let values = &mut sums[..group.len()];
             kernel.apply(values, left.squares[i as usize], &squares);
-            let at = r * columns.len() + number * SPREAD;
-            for (o, &v) in out[at..at + group.len()].iter_mut().zip(values.iter()) {
+            let out = out[r][number * SPREAD..].iter_mut();
+            for (o, &v) in out.zip(values.iter()) {
                 *o = O::store(v);
             }
         }
+        dense.clear(right, group);
     }
 }
 
@@ -335,20 +464,20 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Kernel values of `rows` with `columns`, in C order.
+    /// Kernel values of `rows` with `columns`, one slice of `out` for each row.
     pub(super) fn block(
         &self,
         control: &Control,
         rows: &[u32],
         columns: &[u32],
-        out: &mut [f32],
+        out: &mut [&mut [f32]],
     ) -> Result<()> {
         match self {
             Source::Points(points, kernel) => {
                 block(control, kernel, (points, rows), (points, columns), out)
             }
             Source::Matrix(matrix, n) => {
-                for (out, &i) in out.chunks_exact_mut(columns.len().max(1)).zip(rows) {
+                for (out, &i) in out.iter_mut().zip(rows) {
                     let at = i as usize * n;
                     for (o, &j) in out.iter_mut().zip(columns) {
                         *o = match matrix {

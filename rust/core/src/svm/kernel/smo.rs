@@ -4,15 +4,14 @@
 //! the inner one solves the problem of these rows on a local copy of their kernel values with
 //! second-order pairs (Fan, Chen and Lin, 2005); kernel values of all rows are only needed for
 //! rows whose weight changed, and are computed in blocks (Wen et al., "ThunderSVM", 2018).
-//! Rows at their bounds that violate nothing are never looked at: what shrinking is for.
 
-use super::cache::Rows;
+use super::cache::{Rows, Segment, Set};
+use super::local::{Local, may_move};
 use super::rows::Source;
+use super::shrink::Shrunk;
 use crate::error::{Error, Result};
 use crate::parallel::{Control, fill_chunks};
-use ironlearn_kernels::kernel_rows::{
-    CURVATURE, LANES, add_difference, add_row, extremes, partner,
-};
+use ironlearn_kernels::kernel_rows::add_row;
 use ironlearn_kernels::tier;
 use std::ops::Range;
 
@@ -20,8 +19,8 @@ use std::ops::Range;
 const WORKING: usize = 512;
 /// Problems of up to so many variables are solved in one piece.
 const WHOLE: usize = 1024;
-/// Steps between looks at the cancel flag.
-const PATIENCE: usize = 1 << 14;
+/// Working sets between attempts to shrink.
+const ROUNDS: usize = 4;
 
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +31,8 @@ pub struct Settings {
     pub max_iter: Option<usize>,
     /// Bytes of kernel values that are kept.
     pub cache_bytes: usize,
+    /// Leave idle rows out of problems that the cache cannot hold.
+    pub shrinking: bool,
 }
 
 /// Minimise `b'Kb / 2 + sum of offset * b` where `b = sign * alpha` adds up to zero and
@@ -49,6 +50,8 @@ pub(super) struct Problem {
 pub(super) struct Solution {
     /// `b` of each row.
     pub weights: Vec<f64>,
+    /// Gradient of each variable with respect to `b`, but for its offset: `K b` of its row.
+    pub products: Vec<f64>,
     /// Minus the constant of the decision function.
     pub rho: f64,
     pub objective: f64,
@@ -56,8 +59,8 @@ pub(super) struct Solution {
     pub converged: bool,
 }
 
-struct Layout {
-    rows: Vec<u32>,
+pub(super) struct Layout {
+    pub rows: Vec<u32>,
     /// Class and place of each class's rows.
     segments: Vec<(usize, Range<usize>)>,
 }
@@ -75,145 +78,25 @@ impl Layout {
     }
 }
 
-/// Membership of the set whose weight may grow: `b` upwards (`up`) or downwards.
-fn may_move(alpha: f64, sign: f64, cost: f64, up: bool) -> bool {
-    if (sign > 0.0) == up {
-        alpha < cost
-    } else {
-        alpha > 0.0
-    }
-}
-
-fn mask(member: bool) -> f64 {
-    if member { 0.0 } else { f64::NEG_INFINITY }
-}
-
-/// The local problem of a working set.
-struct Local {
-    /// Variables in use; all slices are padded to a multiple of the lanes.
-    size: usize,
-    stride: usize,
-    kernel: Vec<f32>,
-    f: Vec<f64>,
-    alpha: Vec<f64>,
-    sign: Vec<f64>,
-    cost: Vec<f64>,
-    diagonal: Vec<f64>,
-    up: Vec<f64>,
-    low: Vec<f64>,
-}
-
-impl Local {
-    fn new(size: usize) -> Self {
-        let stride = size.div_ceil(LANES) * LANES;
-        let (zero, out) = (vec![0.0; stride], vec![f64::NEG_INFINITY; stride]);
-        Local {
-            size,
-            stride,
-            kernel: vec![0.0; stride * size],
-            f: zero.clone(),
-            alpha: zero.clone(),
-            sign: zero.clone(),
-            cost: zero.clone(),
-            diagonal: zero,
-            up: out.clone(),
-            low: out,
-        }
-    }
-
-    fn set_masks(&mut self, k: usize) {
-        let (alpha, sign, cost) = (self.alpha[k], self.sign[k], self.cost[k]);
-        self.up[k] = mask(may_move(alpha, sign, cost, true));
-        self.low[k] = mask(may_move(alpha, sign, cost, false));
-    }
-
-    /// Moves `b` of variable `k` by `step` (at most `room` far), exactly onto a bound at the end.
-    fn shift(&mut self, k: usize, step: f64, room: f64) {
-        let grows = (self.sign[k] > 0.0) == (step > 0.0);
-        self.alpha[k] = if step.abs() >= room {
-            if grows { self.cost[k] } else { 0.0 }
-        } else if grows {
-            (self.alpha[k] + step.abs()).min(self.cost[k])
-        } else {
-            (self.alpha[k] - step.abs()).max(0.0)
-        };
-        self.set_masks(k);
-    }
-
-    fn room(&self, k: usize, up: bool) -> f64 {
-        if (self.sign[k] > 0.0) == up {
-            self.cost[k] - self.alpha[k]
-        } else {
-            self.alpha[k]
-        }
-    }
-
-    /// Takes second-order steps until the violation is below `tol`; returns their number.
-    fn solve(&mut self, control: &Control, tol: f64, most: usize) -> Result<usize> {
-        let tier = tier::active();
-        for steps in 0..most {
-            if steps % PATIENCE == PATIENCE - 1 {
-                control.check()?;
-            }
-            let (smallest, i, largest) = extremes(tier, &self.f, &self.up, &self.low);
-            // NaN is no violation: it stops too.
-            let violated = largest - smallest >= tol;
-            if !violated || i >= self.size {
-                return Ok(steps);
-            }
-            let row = i * self.stride..(i + 1) * self.stride;
-            let own = self.diagonal[i];
-            let (_, j) = partner(
-                tier,
-                &self.f,
-                &self.low,
-                &self.kernel[row.clone()],
-                &self.diagonal,
-                own,
-                smallest,
-            );
-            if j >= self.size {
-                return Ok(steps);
-            }
-            let curvature =
-                own + self.diagonal[j] - 2.0 * f64::from(self.kernel[i * self.stride + j]);
-            let wanted = (self.f[j] - smallest) / curvature.max(CURVATURE);
-            let (room_i, room_j) = (self.room(i, true), self.room(j, false));
-            let step = wanted.min(room_i).min(room_j);
-            let moves = step > 0.0;
-            if !moves {
-                return Ok(steps);
-            }
-            self.shift(i, step, room_i);
-            self.shift(j, -step, room_j);
-            let other = j * self.stride..(j + 1) * self.stride;
-            add_difference(
-                tier,
-                &mut self.f,
-                step,
-                &self.kernel[row],
-                &self.kernel[other],
-            );
-        }
-        Ok(most)
-    }
-}
-
-struct State<'a> {
-    store: &'a Rows<'a>,
-    layout: Layout,
+pub(super) struct State<'a> {
+    pub store: &'a Rows<'a>,
+    pub layout: Layout,
     problem: &'a Problem,
-    alpha: Vec<f64>,
-    /// `K b` for each row.
-    products: Vec<f64>,
+    pub alpha: Vec<f64>,
+    /// `K b` for each row; of rows that were left out, an old one.
+    pub products: Vec<f64>,
+    /// The places that are looked at, in order.
+    pub places: Vec<u32>,
+    /// Set where these are not all.
+    pub shrunk: Option<Shrunk>,
 }
 
 impl State<'_> {
-    fn gradient(&self, v: usize) -> f64 {
+    pub fn gradient(&self, v: usize) -> f64 {
         self.products[v % self.products.len()] + self.problem.offset[v]
     }
 
-    fn member(&self, v: usize, up: bool) -> bool {
+    pub fn member(&self, v: usize, up: bool) -> bool {
         may_move(
             self.alpha[v],
             self.problem.sign[v],
@@ -226,10 +109,27 @@ impl State<'_> {
         self.alpha[v] > 0.0 && self.alpha[v] < self.problem.cost[v]
     }
 
+    /// The variables of the places that are looked at.
+    fn variables(&self) -> impl Iterator<Item = usize> {
+        (0..self.alpha.len())
+            .step_by(self.products.len().max(1))
+            .flat_map(|start| self.places.iter().map(move |&p| start + p as usize))
+    }
+
+    /// `b` of each row.
+    pub fn weights(&self) -> Vec<f64> {
+        let n = self.products.len();
+        let mut weights = vec![0.0; n];
+        for v in 0..self.alpha.len() {
+            weights[v % n] += self.problem.sign[v] * self.alpha[v];
+        }
+        weights
+    }
+
     /// Smallest gradient of those that may grow, largest of those that may fall.
     fn violation(&self) -> (f64, f64) {
         let (mut smallest, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
-        for v in 0..self.alpha.len() {
+        for v in self.variables() {
             let f = self.gradient(v);
             if self.member(v, true) && f < smallest {
                 smallest = f;
@@ -246,7 +146,7 @@ impl State<'_> {
     fn choose(&self, last: &[u32], most: usize, smallest: f64, largest: f64) -> Vec<u32> {
         let mut up: Vec<(f64, u32)> = Vec::new();
         let mut low: Vec<(f64, u32)> = Vec::new();
-        for v in 0..self.alpha.len() {
+        for v in self.variables() {
             let f = self.gradient(v);
             if self.member(v, true) && f < largest {
                 up.push((f, v as u32));
@@ -302,7 +202,8 @@ impl State<'_> {
     }
 
     fn local(&self, control: &Control, chosen: &[u32], whole: bool) -> Result<Local> {
-        let mut local = Local::new(chosen.len());
+        let lazy = whole && self.store.single_is_cheap();
+        let mut local = Local::new(chosen.len(), !lazy);
         let n = self.products.len();
         let places: Vec<usize> = chosen.iter().map(|&v| v as usize % n).collect();
         for (k, &v) in chosen.iter().enumerate() {
@@ -314,12 +215,15 @@ impl State<'_> {
             local.diagonal[k] = self.store.diagonal[self.layout.rows[v % n] as usize];
             local.set_masks(k);
         }
+        if lazy {
+            return Ok(local);
+        }
         if whole {
-            // Every row is needed against every other one: worth keeping for other problems.
             let (stride, rows) = (local.stride, &self.layout.rows);
             for (class, range) in &self.layout.segments {
+                let columns = &self.store.classes[*class];
                 for (group, rows) in rows.chunks(256).enumerate() {
-                    let segments = self.store.segments(control, rows, *class)?;
+                    let segments = (self.store).segments(control, rows, *class as Set, columns)?;
                     for (r, segment) in segments.iter().enumerate() {
                         let row = group * 256 + r;
                         for start in (0..chosen.len()).step_by(n) {
@@ -334,15 +238,22 @@ impl State<'_> {
             }
             return Ok(local);
         }
+        // Where each chosen variable stands in the segments of its row.
+        let at: Vec<usize> = (places.iter())
+            .map(|&place| match &self.shrunk {
+                Some(_) => self.places.partition_point(|&p| (p as usize) < place),
+                None => place,
+            })
+            .collect();
         let mut missing = Vec::new();
-        'rows: for (k, &place) in places.iter().enumerate() {
+        for (k, &place) in places.iter().enumerate() {
+            let Some(parts) = self.kept(self.layout.rows[place]) else {
+                missing.push(k);
+                continue;
+            };
             let out = &mut local.kernel[k * local.stride..][..chosen.len()];
-            for (class, range) in &self.layout.segments {
-                let Some(segment) = self.store.find(self.layout.rows[place], *class) else {
-                    missing.push(k);
-                    continue 'rows;
-                };
-                for (o, &column) in out.iter_mut().zip(&places) {
+            for (segment, range) in &parts {
+                for (o, &column) in out.iter_mut().zip(&at) {
                     if range.contains(&column) {
                         *o = segment[column - range.start];
                     }
@@ -352,47 +263,104 @@ impl State<'_> {
         let global = |k: &usize| self.layout.rows[places[*k]];
         let rows: Vec<u32> = missing.iter().map(global).collect();
         let columns: Vec<u32> = (0..chosen.len()).map(|k| global(&k)).collect();
-        let mut values = vec![0.0; rows.len() * columns.len()];
+        let mut lines = local.kernel.chunks_exact_mut(local.stride).enumerate();
+        let mut wanted = missing.iter();
+        let mut next = wanted.next();
+        let mut out: Vec<&mut [f32]> = Vec::with_capacity(missing.len());
+        while let (Some(&k), Some((number, line))) = (next, lines.next()) {
+            if number == k {
+                out.push(&mut line[..chosen.len()]);
+                next = wanted.next();
+            }
+        }
         self.store
             .source
-            .block(control, &rows, &columns, &mut values)?;
-        for (k, values) in missing.iter().zip(values.chunks_exact(columns.len())) {
-            local.kernel[k * local.stride..][..columns.len()].copy_from_slice(values);
-        }
+            .block(control, &rows, &columns, &mut out)?;
         Ok(local)
     }
 
-    /// Takes over the local weights and brings the products of all rows up to date.
+    /// Kernel values of a variable with all variables, by class, so that other problems of
+    /// the class find them kept.
+    fn fetch(&self, control: &Control, variable: usize, out: &mut [f32]) -> Result<()> {
+        let n = self.products.len();
+        let row = self.layout.rows[variable % n];
+        for (class, range) in &self.layout.segments {
+            let segment = self.store.segment(control, row, *class)?;
+            for out in out.chunks_exact_mut(n) {
+                out[range.clone()].copy_from_slice(&segment);
+            }
+        }
+        Ok(())
+    }
+
+    /// The kept kernel values of a row with all places that are looked at, in parts.
+    fn kept(&self, row: u32) -> Option<Vec<(Segment, Range<usize>)>> {
+        if let Some(shrunk) = &self.shrunk {
+            let segment = self.store.find(row, shrunk.set)?;
+            return Some(vec![(segment, 0..self.places.len())]);
+        }
+        (self.layout.segments.iter())
+            .map(|(class, range)| Some((self.store.find(row, *class as Set)?, range.clone())))
+            .collect()
+    }
+
+    /// Takes over the local weights and brings the products up to date.
     fn update(&mut self, control: &Control, chosen: &[u32], local: &Local) -> Result<()> {
         let n = self.products.len();
-        let mut changed: Vec<(usize, f64)> = Vec::new();
+        let mut changed: Vec<(u32, f64)> = Vec::new();
         for (k, &v) in chosen.iter().enumerate() {
             let v = v as usize;
             let change = self.problem.sign[v] * (local.alpha[k] - self.alpha[v]);
             if change != 0.0 {
                 self.alpha[v] = local.alpha[k];
-                changed.push((v % n, change));
+                changed.push((self.layout.rows[v % n], change));
             }
         }
-        // The groups depend on the problem alone, and so does the order of the additions.
-        let group = (self.store.capacity() / 16 / n.max(1)).clamp(8, 256);
-        let tier = tier::active();
-        for changed in changed.chunks(group) {
-            let rows: Vec<u32> = (changed.iter())
-                .map(|&(place, _)| self.layout.rows[place])
-                .collect();
+        let Some(shrunk) = &self.shrunk else {
             for (class, range) in &self.layout.segments {
-                let segments = self.store.segments(control, &rows, *class)?;
                 let out = &mut self.products[range.clone()];
-                fill_chunks(control, out, 1, 2048, |part, out| {
-                    for (segment, &(_, change)) in segments.iter().zip(changed) {
-                        add_row(tier, out, change, &segment[part.clone()]);
-                    }
-                    Ok(())
-                })?;
+                let columns = &self.store.classes[*class];
+                add(control, self.store, *class as Set, columns, &changed, out)?;
             }
+            return Ok(());
+        };
+        let places = self.places.iter().map(|&p| p as usize);
+        let mut out: Vec<f64> = places.clone().map(|p| self.products[p]).collect();
+        self.widen(&changed, shrunk);
+        add(
+            control,
+            self.store,
+            shrunk.set,
+            &shrunk.rows,
+            &changed,
+            &mut out,
+        )?;
+        for (place, product) in places.zip(out) {
+            self.products[place] = product;
         }
         Ok(())
+    }
+
+    /// Takes kernel values for a shrunk problem out of those of whole classes, where those are
+    /// still kept.
+    fn widen(&self, changed: &[(u32, f64)], shrunk: &Shrunk) {
+        for &(row, _) in changed {
+            if self.store.find(row, shrunk.set).is_some() {
+                continue;
+            }
+            let parts: Option<Vec<Segment>> = (self.layout.segments.iter())
+                .map(|(class, _)| self.store.find(row, *class as Set))
+                .collect();
+            let Some(parts) = parts else { continue };
+            let mut segment = Vec::with_capacity(self.places.len());
+            for ((_, range), part) in self.layout.segments.iter().zip(&parts) {
+                let from = self.places.partition_point(|&p| (p as usize) < range.start);
+                let to = self.places.partition_point(|&p| (p as usize) < range.end);
+                let places = &self.places[from..to];
+                segment.extend(places.iter().map(|&p| part[p as usize - range.start]));
+            }
+            self.store.keep(row, shrunk.set, &segment.into());
+        }
     }
 
     /// The constant: the mean gradient of free variables, or the middle of its bounds.
@@ -415,6 +383,30 @@ impl State<'_> {
     }
 }
 
+/// `out += sum of change * K[row, columns]`, in the order of the changes: neither the groups
+/// nor what is kept has an influence on the bits.
+fn add(
+    control: &Control,
+    store: &Rows,
+    set: Set,
+    columns: &[u32],
+    changed: &[(u32, f64)],
+    out: &mut [f64],
+) -> Result<()> {
+    let tier = tier::active();
+    for changed in changed.chunks(store.group(columns.len())) {
+        let rows: Vec<u32> = changed.iter().map(|change| change.0).collect();
+        let segments = store.segments(control, &rows, set, columns)?;
+        fill_chunks(control, out, 1, 2048, |part, out| {
+            for (segment, &(_, change)) in segments.iter().zip(changed) {
+                add_row(tier, out, change, &segment[part.clone()]);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 pub(super) fn solve(
     control: &Control,
     store: &Rows,
@@ -429,12 +421,16 @@ pub(super) fn solve(
         problem,
         alpha: vec![0.0; variables],
         products: vec![0.0; n],
+        places: (0..n as u32).collect(),
+        shrunk: None,
     };
     let limit = settings.max_iter.unwrap_or(usize::MAX);
-    let fits = variables * variables * 4 <= settings.cache_bytes;
+    let fits = variables.saturating_mul(variables).saturating_mul(4) <= settings.cache_bytes;
     let whole = variables <= WHOLE && fits;
     let working = if whole { variables } else { WORKING };
-    let (mut iterations, mut converged) = (0, false);
+    let pays = settings.shrinking && n.saturating_mul(n).saturating_mul(4) > store.capacity();
+    let (mut iterations, mut rounds) = (0, 0usize);
+    let converged;
     let mut last: Vec<u32> = Vec::new();
     loop {
         control.check()?;
@@ -451,12 +447,18 @@ pub(super) fn solve(
             });
         }
         let violated = largest - smallest >= settings.tol;
-        if !violated {
-            converged = true;
+        if !violated || iterations >= limit {
+            if state.shrunk.is_some() {
+                state.unshrink(control)?;
+                continue;
+            }
+            converged = !violated;
             break;
         }
-        if iterations >= limit {
-            break;
+        rounds += 1;
+        if pays && rounds % ROUNDS == 0 {
+            state.shrink(smallest, largest);
+            last.retain(|&v| state.places.binary_search(&(v % n as u32)).is_ok());
         }
         let chosen = if whole {
             (0..variables as u32).collect()
@@ -469,7 +471,9 @@ pub(super) fn solve(
         } else {
             settings.tol.max(0.1 * (largest - smallest))
         };
-        let steps = local.solve(control, tol, limit - iterations)?;
+        let mut fetch = |k: usize, out: &mut [f32]| state.fetch(control, k, out);
+        let most = limit - iterations;
+        let steps = local.solve(control, tol, most, settings.shrinking, &mut fetch)?;
         iterations += steps;
         if whole {
             for v in 0..variables {
@@ -478,14 +482,18 @@ pub(super) fn solve(
             for v in 0..n {
                 state.products[v] = local.f[v] - problem.offset[v];
             }
-            converged = iterations < limit;
             if state.products.iter().all(|p| p.is_finite()) {
+                converged = iterations < limit;
                 break;
             }
             continue;
         }
         if steps == 0 {
             // Rounding leaves no pair to improve.
+            if state.shrunk.is_some() {
+                state.unshrink(control)?;
+                continue;
+            }
             converged = true;
             break;
         }
@@ -497,15 +505,12 @@ pub(super) fn solve(
         .map(|v| weight(v) * (state.gradient(v) + problem.offset[v]))
         .sum::<f64>()
         / 2.0;
-    let mut weights = vec![0.0; n];
-    for v in 0..variables {
-        weights[v % n] += weight(v);
-    }
     Ok(Solution {
-        weights,
+        weights: state.weights(),
         rho: state.rho(),
         objective,
         iterations,
         converged,
+        products: state.products,
     })
 }

@@ -58,7 +58,8 @@ fn blocks_of_every_storage_hold_the_kernel() {
             for left in &stores {
                 for right in &stores {
                     let mut out = vec![0.0f64; n * n];
-                    block(&control, &kernel, (left, &all), (right, &all), &mut out).unwrap();
+                    let mut lines: Vec<&mut [f64]> = out.chunks_exact_mut(n).collect();
+                    block(&control, &kernel, (left, &all), (right, &all), &mut lines).unwrap();
                     for (r, &i) in all.iter().enumerate() {
                         for (c, &j) in all.iter().enumerate() {
                             let row = |i: u32| &x[i as usize * width..(i as usize + 1) * width];
@@ -82,14 +83,9 @@ fn a_row_has_distance_zero_from_itself_and_the_matrix_is_symmetric() {
     let kernel = Kernel::new("rbf", 1.0, 0.0, 3).unwrap();
     let all: Vec<u32> = (0..n as u32).collect();
     let mut out = vec![0.0f64; n * n];
-    block(
-        &control,
-        &kernel,
-        (&points, &all),
-        (&points, &all),
-        &mut out,
-    )
-    .unwrap();
+    let mut lines: Vec<&mut [f64]> = out.chunks_exact_mut(n).collect();
+    let (left, right) = ((&points, &all[..]), (&points, &all[..]));
+    block(&control, &kernel, left, right, &mut lines).unwrap();
     for i in 0..n {
         assert_eq!(out[i * n + i], 1.0);
         for j in 0..n {
@@ -105,23 +101,44 @@ fn the_cache_keeps_its_size_and_its_values() {
     let points = Points::double(&control, random(5, n * width), n, width).unwrap();
     let source = Source::Points(points, Kernel::new("rbf", 0.5, 0.0, 3).unwrap());
     let class: Vec<u32> = (0..n as u32).step_by(2).collect();
-    let capacity = 10 * class.len() * 4;
-    let store = Rows::new(&source, vec![class.clone(), Vec::new()], capacity);
+    // An eighth is for values that are being computed.
+    let capacity = 16 * class.len() * 4;
+    let store = Rows::new(&source, vec![class.clone(), Vec::new()], capacity, 1);
     let all: Vec<u32> = (0..n as u32).collect();
-    let fresh = store.segments(&control, &all, 0).unwrap();
-    assert_eq!(store.bytes(), capacity);
+    let fresh = store.segments(&control, &all, 0, &class).unwrap();
+    assert_eq!(store.bytes(), capacity / 8 * 7);
     assert!(store.find(0, 0).is_none() && store.find(n as u32 - 1, 0).is_some());
-    for (row, again) in all.iter().zip(store.segments(&control, &all, 0).unwrap()) {
+    let again = store.segments(&control, &all, 0, &class).unwrap();
+    for (row, again) in all.iter().zip(again) {
         assert_eq!(*again, *fresh[*row as usize]);
     }
     assert!(
         store
-            .segments(&control, &all, 1)
+            .segments(&control, &all, 1, &[])
             .unwrap()
             .iter()
             .all(|s| s.is_empty())
     );
-    assert_eq!(store.bytes(), capacity);
+    assert_eq!(store.bytes(), capacity / 8 * 7);
+    let (old, new) = (store.new_set(), store.new_set());
+    let kept = store.segments(&control, &all[..3], old, &class).unwrap();
+    store.narrow(old, new, &[1, 4]);
+    assert!(store.find(0, old).is_none());
+    assert_eq!(*store.find(2, new).unwrap(), [kept[2][1], kept[2][4]]);
+    store.forget(new);
+    assert!(store.find(2, new).is_none() && store.bytes() <= capacity / 8 * 7);
+    let changes = [(3, 2.0), (7, -1.0)];
+    let mut sums = vec![1.0; class.len()];
+    let add = |out: &mut [f64], factor: f64, row: &[f32]| {
+        for (o, &v) in out.iter_mut().zip(row) {
+            *o += factor * f64::from(v);
+        }
+    };
+    (store.add_products(&control, &changes, &class, &mut sums, add)).unwrap();
+    for (j, sum) in sums.iter().enumerate() {
+        let want = 1.0 + 2.0 * f64::from(fresh[3][j]) - f64::from(fresh[7][j]);
+        assert_eq!(*sum, want);
+    }
 }
 
 /// Largest violation of the optimality conditions of a two-class fit.
@@ -168,17 +185,63 @@ fn solutions_are_optimal_in_one_piece_and_in_working_sets() {
                     tol: 1e-3,
                     max_iter: None,
                     cache_bytes,
+                    shrinking: true,
                 };
                 let control = Control::serial();
                 let points = Points::double(&control, &x[..], n, width).unwrap();
                 let source = Source::Points(points, kernel);
-                let fit = classify(&control, &source, &y, &vec![c; n], 2, &settings).unwrap();
+                let cost = vec![c; n];
+                let fit = classify(&control, &source, &y, &cost, 2, None, &settings).unwrap();
                 assert!(fit.converged);
                 let found = violation(&fit, &x, width, &kernel, &y, c);
                 assert!(found < 1.5e-3, "{name} {n}: {found}");
             }
         }
     }
+}
+
+#[test]
+fn shrinking_ends_at_the_same_optimum() {
+    for n in [400, 2500] {
+        compare_shrinking(n, 3);
+    }
+}
+
+fn compare_shrinking(n: usize, width: usize) {
+    let x = random(11, n * width);
+    let noise = random(2, n);
+    let y: Vec<u32> = (0..n)
+        .map(|i| u32::from(x[i * width] * x[i * width + 1] + 0.2 * noise[i] > 0.0))
+        .collect();
+    let target: Vec<f64> = (0..n).map(|i| x[i * width] + 0.1 * noise[i]).collect();
+    let mut objectives = Vec::new();
+    for shrinking in [false, true] {
+        let settings = Settings {
+            tol: 1e-4,
+            max_iter: None,
+            cache_bytes: 1 << 20,
+            shrinking,
+        };
+        let control = Control::serial();
+        let points = Points::double(&control, &x[..], n, width).unwrap();
+        let source = Source::Points(points, Kernel::new("rbf", 1.0, 0.0, 3).unwrap());
+        let cost = vec![5.0; n];
+        let classes = classify(&control, &source, &y, &cost, 2, Some(1), &settings).unwrap();
+        let answers = regress(&control, &source, &target, &cost, 0.05, &settings).unwrap();
+        assert!(classes.converged && answers.converged);
+        objectives.push([
+            classes.objectives[0],
+            answers.objectives[0],
+            classes.sigmoids[0].0,
+        ]);
+    }
+    for (without, with) in objectives[0].iter().zip(&objectives[1]) {
+        assert!(
+            (without - with).abs() < 1e-3 * without.abs(),
+            "{objectives:?}"
+        );
+    }
+    assert!((objectives[0][0] - objectives[1][0]).abs() < 1e-5 * objectives[0][0].abs());
 }
 
 #[test]
@@ -190,11 +253,12 @@ fn threads_and_cancelling() {
         tol: 1e-3,
         max_iter: Some(3000),
         cache_bytes: 1 << 18,
+        shrinking: true,
     };
     let run = |control: &Control| {
         let points = Points::double(&Control::serial(), &x[..], n, width).unwrap();
         let source = Source::Points(points, Kernel::new("rbf", 1.0, 0.0, 3).unwrap());
-        classify(control, &source, &y, &vec![1.0; n], 3, &settings)
+        classify(control, &source, &y, &vec![1.0; n], 3, Some(5), &settings)
     };
     let one = run(&Control::serial()).unwrap();
     let never = AtomicBool::new(false);
@@ -220,6 +284,7 @@ fn regression_fits_a_line() {
         tol: 1e-6,
         max_iter: None,
         cache_bytes: 1 << 20,
+        shrinking: true,
     };
     let fit = regress(&control, &source, &target, &[100.0; 50], 0.01, &settings).unwrap();
     let slope: f64 = (fit.support.iter().zip(&fit.dual_coef))
