@@ -33,6 +33,7 @@ TYPES: Mapping[str, str] = {
     "SVC": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
     "MiniBatchKMeans": "ironlearn.cluster",
+    "BisectingKMeans": "ironlearn.cluster",
 }
 
 

@@ -126,6 +126,13 @@ def _mini_batch_kmeans() -> tuple[Any, np.ndarray]:
     return model.partial_fit(X[:40]), X[::7]
 
 
+def _bisecting_kmeans() -> tuple[Any, np.ndarray]:
+    from ironlearn.cluster import BisectingKMeans
+
+    X, _ = _iris()
+    return BisectingKMeans(5, random_state=0).fit(X), X[::7]
+
+
 #: What each file holds. The part before a dash is the estimator's type.
 MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "GaussianNB": _gaussian_nb,
@@ -141,6 +148,7 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "SVC-sparse": _svc_of_sparse_rows,
     "KMeans": _kmeans,
     "MiniBatchKMeans": _mini_batch_kmeans,
+    "BisectingKMeans": _bisecting_kmeans,
 }
 
 

@@ -15,6 +15,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "RandomForestClassifier": {"n_estimators": 10},
     "KMeans": {"n_clusters": 3},
     "MiniBatchKMeans": {"n_clusters": 3},
+    "BisectingKMeans": {"n_clusters": 3},
 }
 
 

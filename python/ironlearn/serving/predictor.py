@@ -81,6 +81,7 @@ _PREDICTORS: dict[str, str] = {
     "RandomForestClassifier": "ironlearn.serving.trees:ForestPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "MiniBatchKMeans": "ironlearn.serving.kmeans:KMeansPredictor",
+    "BisectingKMeans": "ironlearn.serving.kmeans:BisectingPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
 }
