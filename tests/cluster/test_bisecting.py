@@ -46,8 +46,7 @@ def test_weights_as_in_scikit_learn() -> None:
     weights = np.random.RandomState(1).rand(len(DIGITS))
     weights[::5] = 0.0
     ours, theirs = (
-        kind(6, init=_ends).fit(DIGITS, sample_weight=weights)
-        for kind in (BisectingKMeans, Theirs)
+        kind(6, init=_ends).fit(DIGITS, sample_weight=weights) for kind in (BisectingKMeans, Theirs)
     )
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=1e-9)

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from ironlearn import _core, _csr
-from ironlearn.reference import bisecting
+from ironlearn.reference import bisecting, mini_batch
 from ironlearn.reference import kmeans as reference
-from ironlearn.reference import mini_batch
 
 
 @st.composite

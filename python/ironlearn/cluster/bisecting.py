@@ -114,10 +114,10 @@ class BisectingKMeans(CentroidEstimator):
     --------
     >>> import numpy as np
     >>> from ironlearn.cluster import BisectingKMeans
-    >>> X = np.array([[1.0, 1], [10, 1], [3, 1], [10, 0], [2, 1], [10, 2], [10, 8], [10, 9]])
+    >>> X = np.array([[1.0, 1], [2, 1], [3, 1], [50, 0], [50, 1], [50, 2], [50, 28], [50, 29]])
     >>> model = BisectingKMeans(n_clusters=3, random_state=0).fit(X)
     >>> sorted(model.cluster_centers_.tolist())
-    [[2.0, 1.0], [10.0, 1.0], [10.0, 8.5]]
+    [[2.0, 1.0], [50.0, 1.0], [50.0, 28.5]]
     """
 
     _tree: _core.BisectingTree

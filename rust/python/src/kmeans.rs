@@ -195,7 +195,8 @@ pub fn kmeans_moments<'py>(
             let (indices, indptr) = places(&$csr.1, &$csr.2)?;
             let (data, features) = (slice("X.data", $d)?, $csr.3);
             let variance = gate::sized(py, n_threads, data.len() * 4, |control| {
-                SparseRows::new(control, data, indices, indptr, features, None)?.variance(control)
+                SparseRows::unmeasured(control, data, indices, indptr, features, None)?
+                    .variance(control)
             })?;
             Ok((
                 zeros_like(data, features).into_pyarray(py).into_any(),

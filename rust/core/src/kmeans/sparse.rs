@@ -84,8 +84,24 @@ fn malformed(given: String, expected: String) -> Error {
 }
 
 impl<'a, T: Real> SparseRows<'a, T> {
-    /// Checks the structure and the elements, which may be in any order and stored in parts.
+    /// Checks the structure and the elements, which may be in any order and stored in parts,
+    /// and measures the rows.
     pub fn new(
+        control: &Control,
+        data: &'a [T],
+        indices: Places<'a>,
+        indptr: Places<'a>,
+        features: usize,
+        weights: Option<&'a [f64]>,
+    ) -> Result<Self> {
+        let mut rows = SparseRows::unmeasured(control, data, indices, indptr, features, weights)?;
+        rows.norms = map_chunks(control, rows.count, 1 << 13, |r| rows.measure(r))?.concat();
+        Ok(rows)
+    }
+
+    /// Checks as [`SparseRows::new`] does, but leaves the rows without the lengths that squared
+    /// distances need: enough to find nearest centres.
+    pub fn unmeasured(
         control: &Control,
         data: &'a [T],
         indices: Places<'a>,
@@ -123,7 +139,7 @@ impl<'a, T: Real> SparseRows<'a, T> {
             }
         }
         check_weights(weights, count)?;
-        let mut rows = SparseRows {
+        let rows = SparseRows {
             data,
             indices,
             indptr,
@@ -132,8 +148,7 @@ impl<'a, T: Real> SparseRows<'a, T> {
             norms: Vec::new(),
             weights,
         };
-        let norms = map_chunks(control, count, 1 << 13, |range| rows.measure(range))?;
-        rows.norms = norms.concat();
+        map_chunks(control, count, 1 << 13, |range| rows.check(range))?;
         Ok(rows)
     }
 
@@ -144,32 +159,43 @@ impl<'a, T: Real> SparseRows<'a, T> {
         (&self.data[start..end], part(self.indices, start..end))
     }
 
-    /// Checks some rows; returns their squared lengths.
-    fn measure(&self, range: Range<usize>) -> Result<Vec<f64>> {
+    /// The elements of some rows.
+    fn span(&self, rows: &Range<usize>) -> Range<usize> {
         let start = |i: usize| at(self.indptr, i).unwrap_or(0);
-        let span = start(range.start)..start(range.end);
+        start(rows.start)..start(rows.end)
+    }
+
+    /// An error for the first element of some rows that is not finite or in no column.
+    fn check(&self, rows: Range<usize>) -> Result<()> {
+        let span = self.span(&rows);
         let places = part(self.indices, span.clone());
-        let (top, mut falls) = survey(tier::active(), places);
-        let values = &self.data[span.clone()];
-        let finite = values.iter().fold(true, |all, v| all & v.finite());
-        if (top >= self.features || !finite)
-            && let Some(bad) = range.clone().find_map(|i| self.fault(i))
+        let found = survey(tier::active(), &self.data[span], places);
+        if (found.top >= self.features || !found.finite)
+            && let Some(bad) = rows.into_iter().find_map(|i| self.fault(i))
         {
             return Err(bad);
         }
+        Ok(())
+    }
+
+    /// The squared lengths of some rows.
+    fn measure(&self, rows: Range<usize>) -> Result<Vec<f64>> {
+        let tier = tier::active();
+        let mut norms: Vec<f64> = Vec::with_capacity(rows.len());
+        norms.extend(rows.clone().map(|i| sparse_norm(tier, self.row(i).0)));
+        let span = self.span(&rows);
+        let places = part(self.indices, span.clone());
+        let mut falls = survey::<f64>(tier, &[], places).falls;
         // From one row to the next, columns may fall.
-        for i in range.start + 1..range.end {
-            let border = start(i);
-            if border > span.start && border < span.end && start(i - 1) < border {
+        for i in rows.start + 1..rows.end {
+            let (before, border) = (self.span(&(i - 1..i)).start, self.span(&(i..i)).start);
+            if before < border && border < span.end {
                 let (last, next) = (border - 1 - span.start, border - span.start);
                 falls -= usize::from(at(places, last) >= at(places, next));
             }
         }
-        let tier = tier::active();
-        let mut norms: Vec<f64> = Vec::with_capacity(range.len());
-        norms.extend(range.clone().map(|i| sparse_norm(tier, self.row(i).0)));
         if falls > 0 {
-            self.join_parts(range, &mut norms);
+            self.join_parts(rows, &mut norms);
         }
         Ok(norms)
     }
@@ -346,7 +372,11 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
     fn table_of(&self, chosen: &[usize]) -> Turned {
         // The rows' own lengths, so that the distance of a row to itself is zero.
         let halves = chosen.iter().map(|&i| 0.5 * self.norms[i]).collect();
-        Turned::new(tier::active(), &self.gather(chosen), self.features, halves)
+        let mut table = Turned::zeros(tier::active(), self.features, halves);
+        for (c, &i) in chosen.iter().enumerate() {
+            self.add_to_column(i, 1.0, &mut table, c);
+        }
+        table
     }
     fn desk(&self) -> Vec<f64> {
         Vec::new()

@@ -64,24 +64,32 @@ impl Turned {
     ) -> Turned {
         let count = halves.len();
         assert_eq!(centres.len(), count * features);
-        let width = count.next_multiple_of(lanes::<f64>(tier)).max(1);
-        let mut data = vec![0.0; features * width];
+        let mut turned = Turned::zeros(tier, features, halves);
+        let width = turned.width;
         // Eight centres at once fill whole cache lines of what is written.
         for first in (0..count).step_by(8) {
             let some = (count - first).min(8);
-            for j in 0..features {
-                for c in first..first + some {
-                    data[j * width + c] = centres[c * features + j].into();
+            for (j, line) in turned.data.chunks_exact_mut(width).enumerate() {
+                for (c, v) in line[first..first + some].iter_mut().enumerate() {
+                    *v = centres[(first + c) * features + j].into();
                 }
             }
         }
+        turned
+    }
+
+    /// Centres at the origin, to be changed; `halves` are half the squared lengths that they
+    /// will have.
+    pub fn zeros(tier: Tier, features: usize, halves: Vec<f64>) -> Turned {
+        let count = halves.len();
+        let width = count.next_multiple_of(lanes::<f64>(tier)).max(1);
         let mut half = halves;
         half.resize(width, f64::INFINITY);
         Turned {
             features,
             count,
             width,
-            data,
+            data: vec![0.0; features * width],
             factor: vec![-1.0; width],
             half,
         }
@@ -266,14 +274,28 @@ impl<V: Copy + Into<f64>> Task<f64> for Nearest<'_, V> {
             let mut firsts = [0.0; super::MOST_LANES];
             found.best.store(lowest.as_mut_ptr());
             found.first.store(firsts.as_mut_ptr());
-            let (mut score, mut name) = (f64::INFINITY, 0);
+            // Without branches: which lane wins cannot be foreseen.
+            let (mut score, mut name) = (f64::INFINITY, f64::INFINITY);
             for lane in 0..S::LANES {
-                let this = firsts[lane] as u32 + lane as u32;
-                if lowest[lane] < score || (lowest[lane] == score && this < name) {
-                    (score, name) = (lowest[lane], this);
-                }
+                score = if lowest[lane] < score {
+                    lowest[lane]
+                } else {
+                    score
+                };
             }
-            (score, if score < f64::INFINITY { name } else { 0 })
+            for lane in 0..S::LANES {
+                let this = firsts[lane] + lane as f64;
+                let wins = lowest[lane] == score && this < name;
+                name = if wins { this } else { name };
+            }
+            (
+                score,
+                if score < f64::INFINITY {
+                    name as u32
+                } else {
+                    0
+                },
+            )
         }
     }
 }
@@ -407,28 +429,69 @@ pub fn sparse_norm<V: Copy + Into<f64>>(tier: Tier, values: &[V]) -> f64 {
     dispatch::<f64, _>(tier, Norm(values))
 }
 
-struct Survey<'a, P>(&'a [P]);
-impl<P: Place + PartialOrd> Task<f64> for Survey<'_, P> {
-    type Out = (usize, usize);
+struct Survey<'a, V> {
+    values: &'a [V],
+    places: Places<'a>,
+}
+impl<V: Copy + Into<f64>> Task<f64> for Survey<'_, V> {
+    type Out = Found;
     #[inline(always)]
-    unsafe fn run<S: Simd<Elem = f64>>(self) -> (usize, usize) {
-        let mut top = 0;
-        for place in self.0 {
-            top = top.max(place.at());
+    unsafe fn run<S: Simd<Elem = f64>>(self) -> Found {
+        // A product with zero is NaN for what is not finite; eight sums for wide registers.
+        let mut zeros = [0.0; 8];
+        let whole = self.values.chunks_exact(8);
+        let rest = whole.remainder();
+        for part in whole {
+            for (zero, &v) in zeros.iter_mut().zip(part) {
+                let v: f64 = v.into();
+                *zero += v * 0.0;
+            }
         }
-        let mut falls = 0;
-        for (place, next) in self.0.iter().zip(self.0.iter().skip(1)) {
-            falls += usize::from(*place >= *next);
+        for (zero, &v) in zeros.iter_mut().zip(rest) {
+            let v: f64 = v.into();
+            *zero += v * 0.0;
         }
-        (top, falls)
+        let (top, falls) = match self.places {
+            Places::Narrow(places) => (
+                // Negative ones become large.
+                places.iter().fold(0, |top, &p| top.max(p as u32)) as usize,
+                falls(places),
+            ),
+            Places::Wide(places) => (
+                usize::try_from(places.iter().fold(0, |top, &p| top.max(p as u64)))
+                    .unwrap_or(usize::MAX),
+                falls(places),
+            ),
+        };
+        Found {
+            finite: zeros.iter().sum::<f64>() == 0.0,
+            top,
+            falls,
+        }
     }
 }
 
-/// The highest column number (beyond every width if one is negative), and how often one is
-/// not above the one before it.
-pub fn survey(tier: Tier, places: Places) -> (usize, usize) {
-    match places {
-        Places::Narrow(places) => dispatch::<f64, _>(tier, Survey(places)),
-        Places::Wide(places) => dispatch::<f64, _>(tier, Survey(places)),
+#[inline(always)]
+fn falls<P: PartialOrd>(places: &[P]) -> usize {
+    let mut falls = 0;
+    for (place, next) in places.iter().zip(places.iter().skip(1)) {
+        falls += usize::from(*place >= *next);
     }
+    falls
+}
+
+/// What [`survey`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// All values are finite.
+    pub finite: bool,
+    /// The highest column number; beyond every width if one is negative.
+    pub top: usize,
+    /// How often a column is not above the one before it.
+    pub falls: usize,
+}
+
+/// Looks over values and columns of many rows.
+pub fn survey<V: Copy + Into<f64>>(tier: Tier, values: &[V], places: Places) -> Found {
+    dispatch::<f64, _>(tier, Survey { values, places })
 }
