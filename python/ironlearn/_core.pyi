@@ -186,6 +186,18 @@ class KMeansModel:
         n_threads: int,
     ) -> tuple[NDArray[np.int32], float]: ...
 
+class BisectingTree:
+    """Forks, each with a plane between two centres; a child below zero is the leaf -1 - child."""
+
+    @staticmethod
+    def from_arrays(
+        children: NDArray[np.int32], normals: NDArray[np.float64], levels: NDArray[np.float64]
+    ) -> BisectingTree: ...
+    def arrays(
+        self,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]: ...
+    def predict(self, x: NDArray[Any] | _Csr, *, n_threads: int) -> NDArray[np.int32]: ...
+
 def tree_fit(
     x: NDArray[np.float32],
     y: NDArray[np.uint32] | NDArray[np.float64],

@@ -40,6 +40,7 @@ TYPES: Mapping[str, str] = {
     "SVR": "ironlearn.svm",
     "KMeans": "ironlearn.cluster",
     "MiniBatchKMeans": "ironlearn.cluster",
+    "BisectingKMeans": "ironlearn.cluster",
 }
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 from sklearn.cluster import KMeans as Theirs
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_blobs
 from sklearn.exceptions import ConvergenceWarning
@@ -254,8 +253,6 @@ def test_bad_input_is_named() -> None:
         KMeans(2, init=[[0, 1], [np.nan, 0]]).fit(X)
     with pytest.raises(ValueError, match="Negative values in sample_weight"):
         KMeans(2).fit(X, sample_weight=[1, 1, 1, 1, 1, -1])
-    with pytest.raises(TypeError, match="[Ss]parse"):
-        KMeans(2).fit(sparse.csr_matrix(X))
     with pytest.raises(InvalidParameterError, match="'algorithm'.*Got 'full'"):
         KMeans(2, algorithm="full").fit(X)
     with pytest.raises(InvalidParameterError, match="'init'"):

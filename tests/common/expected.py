@@ -23,7 +23,20 @@ _GAP = (
     "tests/svm/test_linear_svr.py checks the same with the squared loss and with a small tol"
 )
 
+_DRAWN_ROWS = (
+    "starts (and batches) are drawn row by row, so a row of weight 2 is not the same as two rows; "
+    "scikit-learn's own estimator fails this check for the same reason"
+)
+
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    "BisectingKMeans": {
+        "check_sample_weight_equivalence_on_dense_data": _DRAWN_ROWS,
+        "check_sample_weight_equivalence_on_sparse_data": _DRAWN_ROWS,
+    },
+    "MiniBatchKMeans": {
+        "check_sample_weight_equivalence_on_dense_data": _DRAWN_ROWS,
+        "check_sample_weight_equivalence_on_sparse_data": _DRAWN_ROWS,
+    },
     "CategoricalNB": {"check_sample_weight_equivalence_on_dense_data": _FRACTIONS},
     "LinearSVR": {
         "check_sample_weight_equivalence_on_dense_data": _GAP,

@@ -190,6 +190,13 @@ def _mini_batch_kmeans() -> tuple[Any, np.ndarray]:
     return model.partial_fit(X[:40]), X[::7]
 
 
+def _bisecting_kmeans() -> tuple[Any, np.ndarray]:
+    from ironlearn.cluster import BisectingKMeans
+
+    X, _ = _iris()
+    return BisectingKMeans(5, random_state=0).fit(X), X[::7]
+
+
 #: What each file holds. The part before a dash is the estimator's type.
 MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "GaussianNB": _gaussian_nb,
@@ -212,6 +219,7 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "SVR": _svr,
     "KMeans": _kmeans,
     "MiniBatchKMeans": _mini_batch_kmeans,
+    "BisectingKMeans": _bisecting_kmeans,
 }
 
 

@@ -18,6 +18,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "ExtraTreesRegressor": {"n_estimators": 10},
     "KMeans": {"n_clusters": 3},
     "MiniBatchKMeans": {"n_clusters": 3},
+    "BisectingKMeans": {"n_clusters": 3},
 }
 
 

@@ -34,8 +34,8 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         raise NotImplementedError
 
     def _fit_input(self, X: Any, *, reset: bool = True) -> Any:
-        # Finiteness is checked by native code in the pass that computes the means.
-        X = validate_data(
+        # Native code checks finiteness as it reads, and the structure of CSR matrices.
+        return validate_data(
             self,
             X,
             reset=reset,
@@ -44,7 +44,6 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
             order="C",
             ensure_all_finite=False,
         )
-        return _csr.canonical(X) if _csr.is_sparse(X) else X
 
     def _checked_weights(self, X: Any, sample_weight: Any) -> Weights:
         weights = check_weights(sample_weight, X.shape[0])
@@ -61,8 +60,6 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
             or hasattr(self, "feature_names_in_")
         ):
             X = self._predict_input(X)
-        else:
-            X = _csr.canonical(X)
         return _csr.rows(X.astype(self.cluster_centers_.dtype, copy=False))
 
     def _checked_centres(self, centres: Any, X: Any, n_clusters: int) -> NDArray[Any]:

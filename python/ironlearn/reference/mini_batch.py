@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn._random import Stream
-from ironlearn.reference.kmeans import Data, Rows, _nearest, _shifted, _square, _weights
+from ironlearn.reference._rows import Rows as Data
+from ironlearn.reference.kmeans import Rows, _nearest, _shifted, _square, _weights
 
 State = tuple[NDArray[Any], NDArray[np.float64], int]
 

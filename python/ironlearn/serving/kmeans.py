@@ -1,4 +1,4 @@
-"""Serving of k-means, on all rows or in mini-batches."""
+"""Serving of k-means: on all rows, in mini-batches, bisecting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class KMeansPredictor(Predictor):
                     f"X must hold numbers and have shape (n_samples, {self.n_features}), got "
                     f"{X.dtype} and {tuple(X.shape)}."
                 )
-            return _csr.rows(_csr.canonical(X.tocsr().astype(self._dtype, copy=False)))
+            return _csr.rows(X.tocsr().astype(self._dtype, copy=False))
 
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the nearest centre of each row."""
@@ -42,3 +42,18 @@ class KMeansPredictor(Predictor):
     def transform(self, X: Any) -> NDArray[Any]:
         """Return the distance of each row to each centre, shape (n_samples, n_clusters)."""
         return self._model.transform(self._rows(X), n_threads=self._threads)
+
+
+class BisectingPredictor(KMeansPredictor):
+    """Goes down the tree of bisecting k-means."""
+
+    def __init__(self, contents: _modelfile.Contents) -> None:
+        super().__init__(contents)
+        t = contents.tensors
+        self._tree = _core.BisectingTree.from_arrays(t["children"], t["normals"], t["levels"])
+        if t["normals"].shape != (len(t["centres"]) - 1, self.n_features):
+            raise ModelFileError("the forks do not fit the centres and n_features_in_.")
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the leaf of each row."""
+        return self._tree.predict(self._rows(X), n_threads=self._threads)

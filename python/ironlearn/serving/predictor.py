@@ -85,6 +85,7 @@ _PREDICTORS: dict[str, str] = {
     "ExtraTreesRegressor": "ironlearn.serving.trees:ForestRegressionPredictor",
     "KMeans": "ironlearn.serving.kmeans:KMeansPredictor",
     "MiniBatchKMeans": "ironlearn.serving.kmeans:KMeansPredictor",
+    "BisectingKMeans": "ironlearn.serving.kmeans:BisectingPredictor",
     "LinearSVC": "ironlearn.serving.linear:LinearPredictor",
     "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",

@@ -84,7 +84,8 @@ impl BisectingTree {
                 let (data, features) = (slice("X.data", $d)?, $csr.3);
                 let cost = data.len().saturating_mul(depth);
                 gate::sized(py, n_threads, cost, |control| {
-                    let rows = SparseRows::new(control, data, indices, indptr, features, None)?;
+                    let rows =
+                        SparseRows::unmeasured(control, data, indices, indptr, features, None)?;
                     core.predict_sparse(control, &rows)
                 })?
             }};

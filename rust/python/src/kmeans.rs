@@ -5,7 +5,7 @@ use crate::errors::to_py;
 use crate::gate;
 use crate::rows::{Indices, mixed_indices};
 use ironlearn_core::error::Error;
-use ironlearn_core::kmeans::{self, Fit, Rows, Settings, SparseRows, Start, mini_batch};
+use ironlearn_core::kmeans::{self, Fit, Points, Rows, Settings, SparseRows, Start, mini_batch};
 use ironlearn_core::parallel::Control;
 use ironlearn_kernels::distance::Places;
 use numpy::{
@@ -195,9 +195,13 @@ pub fn kmeans_moments<'py>(
             let (indices, indptr) = places(&$csr.1, &$csr.2)?;
             let (data, features) = (slice("X.data", $d)?, $csr.3);
             let variance = gate::sized(py, n_threads, data.len() * 4, |control| {
-                SparseRows::new(control, data, indices, indptr, features, None)?.variance(control)
+                SparseRows::unmeasured(control, data, indices, indptr, features, None)?
+                    .variance(control)
             })?;
-            Ok((zeros_like(data, features).into_pyarray(py).into_any(), variance))
+            Ok((
+                zeros_like(data, features).into_pyarray(py).into_any(),
+                variance,
+            ))
         }};
     }
     match &x {
@@ -300,7 +304,7 @@ pub fn kmeans_run<'py>(
         // Few runs end before ten iterations.
         let cost = size.2.saturating_mul(clusters.saturating_mul(10) / WIDE + 1);
         let fit = gate::sized(py, n_threads, cost, |control| {
-            kmeans::run(control, &make(control)?, centres, settings)
+            make(control)?.lloyd(control, centres, settings)
         })?;
         fit_arrays(py, fit, clusters, size.1)
     })
@@ -373,7 +377,7 @@ pub fn mini_batch_run<'py>(
                 counts: counts.to_vec(),
                 since,
             };
-            mini_batch::run(control, &make(control)?, state, settings, seed)
+            mini_batch::run(control, &make(control)?, &state, settings, seed)
         })?;
         let end = match fit.end {
             mini_batch::End::Steps => "steps",
@@ -414,7 +418,7 @@ pub fn mini_batch_step<'py>(
                 counts: counts.to_vec(),
                 since,
             };
-            mini_batch::step(control, &make(control)?, state, reassignment_ratio, seed, step)
+            mini_batch::step(control, &make(control)?, &state, reassignment_ratio, seed, step)
         })?;
         Ok((state_arrays(py, state, size.1)?, told(&step)))
     })

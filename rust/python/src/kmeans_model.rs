@@ -53,8 +53,12 @@ macro_rules! with_rows {
                 let ($rows, data, features) = (count(indptr), slice("X.data", $d)?, $csr.3);
                 expect_len("X's second axis", features, $core.features())?;
                 let $cost = data.len().saturating_mul($core.clusters()) / WIDE;
-                let $make = |control: &Control, weights| {
-                    SparseRows::new(control, data, indices, indptr, features, weights)
+                let $make = |control: &Control, weights, measured: bool| {
+                    if measured {
+                        SparseRows::new(control, data, indices, indptr, features, weights)
+                    } else {
+                        SparseRows::unmeasured(control, data, indices, indptr, features, weights)
+                    }
                 };
                 $sparse
             }};
@@ -125,7 +129,7 @@ impl KMeansModel {
         let labels = with_rows!(self, x, core, _rows, data, make, cost =>
             gate::sized(py, n_threads, cost, |control| core.predict(control, data)),
             gate::sized(py, n_threads, cost, |control| {
-                core.predict_sparse(control, &make(control, None)?)
+                core.predict_sparse(control, &make(control, None, false)?)
             })
         )?;
         Ok(labels.into_pyarray(py))
@@ -144,7 +148,7 @@ impl KMeansModel {
             Ok(matrix(py, out, rows, core.clusters())?.into_any())
         }, {
             let out = gate::sized(py, n_threads, cost, |control| {
-                core.transform_sparse(control, &make(control, None)?)
+                core.transform_sparse(control, &make(control, None, true)?)
             })?;
             Ok(matrix(py, out, rows, core.clusters())?.into_any())
         })
@@ -165,7 +169,7 @@ impl KMeansModel {
         }, {
             let weights = optional("sample_weight", sample_weight.as_ref(), rows)?;
             gate::sized(py, n_threads, cost, |control| {
-                core.assign_sparse(control, &make(control, weights)?)
+                core.assign_sparse(control, &make(control, weights, true)?)
             })
         })?;
         Ok((labels.into_pyarray(py), inertia))

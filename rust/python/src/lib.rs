@@ -47,9 +47,7 @@ mod _core {
     #[pymodule_export]
     use crate::kernel_svm::{KernelModel, kernel_svc_fit, kernel_svr_fit};
     #[pymodule_export]
-    use crate::kmeans::{
-        kmeans_init, kmeans_moments, kmeans_run, mini_batch_run, mini_batch_step,
-    };
+    use crate::kmeans::{kmeans_init, kmeans_moments, kmeans_run, mini_batch_run, mini_batch_step};
     #[pymodule_export]
     use crate::kmeans_model::KMeansModel;
     #[pymodule_export]

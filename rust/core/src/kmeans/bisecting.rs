@@ -116,7 +116,11 @@ impl BisectingTree {
         while at >= 0 {
             let i = at as usize;
             let nearer = product(&self.normals[i * d..(i + 1) * d]) >= self.levels[i];
-            at = if nearer { self.forks[i].left } else { self.forks[i].right };
+            at = if nearer {
+                self.forks[i].left
+            } else {
+                self.forks[i].right
+            };
         }
         !at
     }

@@ -189,12 +189,7 @@ impl<T: Real> Field<T> {
     }
 
     /// Adds chosen rows without a trial.
-    fn add(
-        &mut self,
-        control: &Control,
-        rows: &impl Points<T>,
-        chosen: &[usize],
-    ) -> Result<()> {
+    fn add(&mut self, control: &Control, rows: &impl Points<T>, chosen: &[usize]) -> Result<()> {
         // Few at once: the distances of a slice of centres stay in cache.
         for some in chosen.chunks(64) {
             let table = rows.table_of(some);

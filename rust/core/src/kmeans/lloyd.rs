@@ -3,7 +3,6 @@
 use super::assign::{Chunk, scan, states};
 use super::bounds::Bounds;
 use super::points::Points;
-use super::sparse::SparseRows;
 use super::update::{Sums, inertia};
 use super::{Rows, check_centres};
 use crate::error::Result;
@@ -40,23 +39,28 @@ pub struct Fit<T> {
 
 /// Runs Lloyd's iteration from `centres` (offset subtracted) until no label changes, the
 /// centres hardly move, or `max_iter`.
-pub fn run<T: Real, P: Assign<T>>(
+pub fn run<T: Real>(
     control: &Control,
-    rows: &P,
+    rows: &Rows<T>,
     centres: &[T],
     settings: Settings,
 ) -> Result<Fit<T>> {
-    let d = rows.features();
-    let k = check_centres(centres, d, rows.count())?;
+    let d = rows.features;
+    let k = check_centres(centres, d, rows.count)?;
     let mut centres = centres.to_vec();
     let mut sums = Sums::new(k, d);
     let mut chunks = states(rows);
-    let mut steps = P::steps(settings);
+    let mut steps = Steps {
+        bounds: None,
+        always: settings.bounds,
+        share: 1.0,
+        few: FEW_MOVES,
+    };
     let mut history = Vec::new();
     let (mut n_iter, mut settled) = (0, false);
     while n_iter < settings.max_iter {
         n_iter += 1;
-        let moved = rows.assign(control, &mut steps, &centres, &mut chunks)?;
+        let moved = steps.assign(control, rows, &centres, &mut chunks)?;
         sums.follow(control, rows, &chunks, moved)?;
         let new = sums.centres(control, rows, &chunks, &centres)?;
         if settings.history {
@@ -64,14 +68,16 @@ pub fn run<T: Real, P: Assign<T>>(
         }
         let shifts = shifts(&centres, &new, d);
         centres = new;
-        rows.follow(&mut steps, &centres, &shifts);
+        if let Some(bounds) = &mut steps.bounds {
+            bounds.follow(&centres, d, &shifts);
+        }
         settled = moved == 0;
         if settled || shifts.iter().map(|s| s * s).sum::<f64>() <= settings.tol {
             break;
         }
     }
     if !settled {
-        rows.assign(control, &mut steps, &centres, &mut chunks)?;
+        steps.assign(control, rows, &centres, &mut chunks)?;
     }
     let inertia = inertia(control, rows, &chunks, &centres)?;
     Ok(Fit {
@@ -88,42 +94,8 @@ const FEW_MOVES: f64 = 0.2;
 /// Share of the cost of comparing all, above which bounds do not pay.
 const DEAR: f64 = 0.9;
 
-/// How Lloyd's iteration compares rows with centres.
-pub trait Assign<T: Real>: Points<T> {
-    /// What it remembers from one iteration to the next.
-    type Steps;
-    /// The state before the first iteration.
-    fn steps(settings: Settings) -> Self::Steps;
-    /// Finds the nearest centre of each row; returns how many rows moved.
-    fn assign(
-        &self,
-        control: &Control,
-        steps: &mut Self::Steps,
-        centres: &[T],
-        chunks: &mut [Chunk],
-    ) -> Result<usize>;
-    /// Takes in that the centres went by `shifts`.
-    fn follow(&self, steps: &mut Self::Steps, centres: &[T], shifts: &[f64]);
-}
-
-impl<T: Real> Assign<T> for SparseRows<'_, T> {
-    // Bounds would cost more than products of the few elements of a row.
-    type Steps = ();
-    fn steps(_: Settings) {}
-    fn assign(
-        &self,
-        control: &Control,
-        (): &mut (),
-        centres: &[T],
-        chunks: &mut [Chunk],
-    ) -> Result<usize> {
-        scan(control, self, &self.table(centres), chunks)
-    }
-    fn follow(&self, (): &mut (), _: &[T], _: &[f64]) {}
-}
-
-/// The assignment of dense rows, with bounds or without.
-pub struct Steps<T> {
+/// The assignment of each iteration, with bounds or without.
+struct Steps<T> {
     bounds: Option<Bounds<T>>,
     always: bool,
     /// Share of rows that moved in the last full comparison.
@@ -132,48 +104,36 @@ pub struct Steps<T> {
     few: f64,
 }
 
-impl<T: Real> Assign<T> for Rows<'_, T> {
-    type Steps = Steps<T>;
-    fn steps(settings: Settings) -> Steps<T> {
-        Steps {
-            bounds: None,
-            always: settings.bounds,
-            share: 1.0,
-            few: FEW_MOVES,
-        }
-    }
+impl<T: Real> Steps<T> {
+    /// Finds the nearest centre of each row; returns how many rows moved.
     fn assign(
-        &self,
+        &mut self,
         control: &Control,
-        steps: &mut Steps<T>,
+        rows: &Rows<T>,
         centres: &[T],
         chunks: &mut [Chunk],
     ) -> Result<usize> {
-        let fresh = steps.bounds.is_none() && (steps.always || steps.share < steps.few);
-        if fresh {
-            steps.bounds = Some(Bounds::new(self, centres, chunks));
+        if self.bounds.is_none() && (self.always || self.share < self.few) {
+            self.bounds = Some(Bounds::new(rows, centres, chunks));
+            let bounds = self.bounds.as_mut().expect("just made");
+            return Ok(bounds.assign(control, rows, centres, chunks)?.moved);
         }
-        let Some(bounds) = &mut steps.bounds else {
-            let moved = scan(control, self, &self.table(centres), chunks)?;
-            steps.share = moved as f64 / self.count as f64;
+        let Some(bounds) = &mut self.bounds else {
+            let moved = scan(control, rows, &rows.table(centres), chunks)?;
+            self.share = moved as f64 / rows.count as f64;
             return Ok(moved);
         };
-        let outcome = bounds.assign(control, self, centres, chunks)?;
-        if !steps.always && !fresh && outcome.cost > DEAR {
-            steps.bounds = None;
-            steps.share = 1.0;
-            steps.few *= 0.5;
+        let outcome = bounds.assign(control, rows, centres, chunks)?;
+        if !self.always && outcome.cost > DEAR {
+            self.bounds = None;
+            self.share = 1.0;
+            self.few *= 0.5;
         }
         Ok(outcome.moved)
     }
-    fn follow(&self, steps: &mut Steps<T>, centres: &[T], shifts: &[f64]) {
-        if let Some(bounds) = &mut steps.bounds {
-            bounds.follow(centres, self.features, shifts);
-        }
-    }
 }
 
-fn labels(chunks: &[Chunk]) -> Vec<i32> {
+pub(super) fn labels(chunks: &[Chunk]) -> Vec<i32> {
     let all = chunks.iter().flat_map(|chunk| &chunk.labels);
     all.map(|&label| label as i32).collect()
 }

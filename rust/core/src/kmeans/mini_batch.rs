@@ -1,11 +1,11 @@
 //! Mini-batch k-means (Sculley, "Web-scale k-means clustering", WWW 2010).
 //!
 //! Each step draws a batch, finds the nearest centre of each of its rows, and moves each
-//! centre to the mean of all rows that it was ever given. That mean is kept as a sum and a
-//! weight, so a step costs one addition of each row.
+//! centre to the mean of all rows that it was ever given.
 
 use super::assign::NONE;
 use super::points::Points;
+use super::store::{Sorted, Store, weight_of};
 use super::{check_centres, check_weights};
 use crate::error::{Error, Result};
 use crate::parallel::{Control, chunks, each_mut};
@@ -87,64 +87,64 @@ struct Piece<D> {
     desk: D,
     numbers: Vec<u32>,
     labels: Vec<u32>,
-    inertia: f64,
 }
 
-/// The state in the form in which steps change it, and their buffers.
+/// Steps, and their buffers.
 struct Work<'a, T: Real, P: Points<T>> {
     rows: &'a P,
     control: Control<'a>,
-    state: State<T>,
-    /// Weighted sums of the rows that each centre was given.
-    sums: Vec<f64>,
+    store: P::Store,
+    since: usize,
     pieces: Vec<Piece<P::Desk>>,
-    /// Batch rows by cluster, and where each cluster begins.
-    order: Vec<u32>,
-    starts: Vec<usize>,
-    /// Rows count by their weights, or all the same.
-    weighted: bool,
+    sorted: Sorted,
+    wanted: bool,
 }
 
 impl<'a, T: Real, P: Points<T>> Work<'a, T, P> {
     fn new(
         control: &Control<'a>,
         rows: &'a P,
-        state: State<T>,
+        state: &State<T>,
         batch: usize,
         weighted: bool,
+        wanted: bool,
     ) -> Result<Self> {
-        let d = rows.features();
-        let k = check_centres(&state.centres, d, usize::MAX)?;
-        if state.counts.len() != k || state.counts.iter().any(|c| !(*c >= 0.0 && c.is_finite())) {
+        let k = check_centres(&state.centres, rows.features(), usize::MAX)?;
+        let counts = &state.counts;
+        if counts.len() != k || counts.iter().any(|c| !(*c >= 0.0 && c.is_finite())) {
             return Err(Error::Shape {
                 name: "counts",
-                given: format!("{} elements", state.counts.len()),
+                given: format!("{} elements", counts.len()),
                 expected: format!("{k} finite, non-negative numbers"),
             });
-        }
-        let mut sums = vec![0.0; k * d];
-        for (c, sum) in sums.chunks_exact_mut(d).enumerate() {
-            for (s, &v) in sum.iter_mut().zip(&state.centres[c * d..]) {
-                *s = state.counts[c] * v.into();
-            }
         }
         let pieces = chunks(batch, PIECE).map(|range| Piece {
             desk: rows.desk(),
             numbers: vec![0; range.len()],
             labels: vec![NONE; range.len()],
-            inertia: 0.0,
         });
         let small = batch.saturating_mul(rows.row_cost()).saturating_mul(k) < SMALL;
         Ok(Work {
             rows,
             control: if small { control.single() } else { *control },
-            state,
-            sums,
+            store: P::Store::new(rows, &state.centres, counts),
+            since: state.since,
             pieces: pieces.collect(),
-            order: vec![0; batch],
-            starts: vec![0; k + 1],
-            weighted,
+            sorted: Sorted {
+                order: vec![0; batch],
+                starts: vec![0; k + 1],
+                weighted,
+            },
+            wanted,
         })
+    }
+
+    fn state(&self) -> State<T> {
+        State {
+            centres: self.store.centres(),
+            counts: self.store.counts().to_vec(),
+            since: self.since,
+        }
     }
 
     /// The numbers of the batch's rows, to be set.
@@ -156,102 +156,59 @@ impl<'a, T: Real, P: Points<T>> Work<'a, T, P> {
     /// centres' squared shifts.
     fn step(&mut self) -> Result<(f64, f64)> {
         self.control.check()?;
-        let d = self.rows.features();
         let inertia = self.assign()?;
-        self.sort();
-        let (rows, weighted, order, starts) = (self.rows, self.weighted, &self.order, &self.starts);
-        let centres = self.state.centres.chunks_exact_mut(d);
-        let mut clusters: Vec<_> = centres
-            .zip(self.sums.chunks_exact_mut(d))
-            .zip(&mut self.state.counts)
-            .zip(starts.windows(2))
-            .filter(|(_, range)| range[0] < range[1])
-            .collect();
-        let shifts = each_mut(&self.control, &mut clusters, |(((centre, sum), count), range)| {
-            for &row in &order[range[0]..range[1]] {
-                let weight = if weighted { rows.weight(row as usize) } else { 1.0 };
-                rows.add(row as usize, weight, sum);
-                **count += weight;
-            }
-            let mut shift = 0.0;
-            if **count > 0.0 {
-                for (c, &s) in centre.iter_mut().zip(sum.iter()) {
-                    let old: f64 = (*c).into();
-                    *c = T::from_f64(s / **count);
-                    let new: f64 = (*c).into();
-                    shift += (new - old) * (new - old);
-                }
-            }
-            Ok(shift)
-        })?;
-        Ok((inertia, shifts.iter().sum()))
+        let labels = self
+            .pieces
+            .iter()
+            .map(|piece| (&piece.numbers, &piece.labels));
+        self.sorted
+            .sort(labels.flat_map(|(n, l)| n.iter().copied().zip(l.iter().copied())));
+        let store = &mut self.store;
+        let shift = store.absorb(&self.control, self.rows, &self.sorted, self.wanted)?;
+        Ok((inertia, shift))
     }
 
     /// Finds the nearest centres; returns the inertia.
     fn assign(&mut self) -> Result<f64> {
-        let (rows, d, weighted) = (self.rows, self.rows.features(), self.weighted);
-        let centres = &self.state.centres;
-        let (table, lengths) = (rows.table(centres), rows.lengths(centres));
+        self.store.prepare(self.rows);
+        let (rows, weighted, store) = (self.rows, self.sorted.weighted, &self.store);
         let parts = each_mut(&self.control, &mut self.pieces, |piece| {
             let width = rows.width(&piece.desk);
-            piece.inertia = 0.0;
+            let mut inertia = 0.0;
             let labels = piece.labels.chunks_mut(width);
             for (numbers, labels) in piece.numbers.chunks(width).zip(labels) {
-                rows.nearest(&mut piece.desk, &table, numbers, labels);
+                rows.nearest(&mut piece.desk, store.table(), numbers, labels);
                 for (&row, &label) in numbers.iter().zip(labels.iter()) {
-                    let (row, c) = (row as usize, label as usize);
-                    let square = rows.square(row, &centres[c * d..(c + 1) * d], lengths[c]);
-                    let weight = if weighted { rows.weight(row) } else { 1.0 };
-                    piece.inertia += weight * square;
+                    let square = store.distance(rows, row as usize, label as usize);
+                    inertia += weight_of(rows, row, weighted) * square;
                 }
             }
-            Ok(piece.inertia)
+            Ok(inertia)
         })?;
         Ok(parts.iter().sum())
-    }
-
-    /// Sorts the batch's rows by cluster; rows of one cluster stay in their order.
-    fn sort(&mut self) {
-        let k = self.state.counts.len();
-        self.starts.fill(0);
-        for label in self.pieces.iter().flat_map(|piece| &piece.labels) {
-            self.starts[*label as usize + 1] += 1;
-        }
-        for c in 0..k {
-            self.starts[c + 1] += self.starts[c];
-        }
-        for piece in &self.pieces {
-            for (&row, &label) in piece.numbers.iter().zip(&piece.labels) {
-                let next = &mut self.starts[label as usize];
-                self.order[*next] = row;
-                *next += 1;
-            }
-        }
-        // Each start has moved to where the next cluster's was.
-        self.starts.rotate_right(1);
-        self.starts[0] = 0;
     }
 
     /// True when it is time to look for centres that are hardly used: always while there are
     /// some without rows, else every ten rows for each cluster.
     fn due(&mut self, batch: usize) -> bool {
-        self.state.since = self.state.since.saturating_add(batch);
-        let k = self.state.counts.len();
-        let due = self.state.counts.contains(&0.0) || self.state.since >= 10 * k;
+        self.since = self.since.saturating_add(batch);
+        let counts = self.store.counts();
+        let due = counts.contains(&0.0) || self.since >= 10 * counts.len();
         if due {
-            self.state.since = 0;
+            self.since = 0;
         }
         due
     }
 
     /// Moves centres that are hardly used to rows of the batch; returns their number.
     fn reassign(&mut self, ratio: f64, stream: &mut Stream) -> usize {
-        let counts = &self.state.counts;
+        let counts = self.store.counts();
         let heaviest = (0..counts.len()).fold(0, |a, b| if counts[b] > counts[a] { b } else { a });
         let low = |c: &usize| counts[*c] < ratio * counts[heaviest] && *c != heaviest;
         let mut poor: Vec<usize> = (0..counts.len()).filter(low).collect();
         // At most half of the batch's rows become centres: those of the lightest ones.
-        let most = self.order.len() / 2;
+        let order = &mut self.sorted.order;
+        let most = order.len() / 2;
         if poor.len() > most {
             poor.sort_by(|&a, &b| counts[a].total_cmp(&counts[b]).then(a.cmp(&b)));
             poor.truncate(most);
@@ -261,24 +218,16 @@ impl<'a, T: Real, P: Points<T>> Work<'a, T, P> {
             return 0;
         }
         // The least that the others have: less, and they would be moved again at once.
-        let mut kept = counts.clone();
+        let mut kept = counts.to_vec();
         for &c in &poor {
             kept[c] = f64::INFINITY;
         }
         let least = kept.iter().copied().fold(f64::INFINITY, f64::min);
-        let d = self.rows.features();
-        let mut fresh = Vec::with_capacity(d);
         for (done, &c) in poor.iter().enumerate() {
             // The first places of a random permutation.
-            let pick = done + stream.below(self.order.len() - done);
-            self.order.swap(done, pick);
-            fresh.clear();
-            self.rows.append(self.order[done] as usize, &mut fresh);
-            self.state.centres[c * d..(c + 1) * d].copy_from_slice(&fresh);
-            self.state.counts[c] = least;
-            for (s, &v) in self.sums[c * d..(c + 1) * d].iter_mut().zip(&fresh) {
-                *s = least * v.into();
-            }
+            let pick = done + stream.below(order.len() - done);
+            order.swap(done, pick);
+            self.store.put(self.rows, order[done] as usize, c, least);
         }
         poor.len()
     }
@@ -313,7 +262,11 @@ impl Draw {
         let row = self.reached.partition_point(|&sum| sum <= goal);
         // Rounding may reach the total: the last row of positive weight then.
         let last = || self.reached.partition_point(|&sum| sum < total);
-        if row < self.count { row as u32 } else { last() as u32 }
+        if row < self.count {
+            row as u32
+        } else {
+            last() as u32
+        }
     }
 }
 
@@ -321,7 +274,7 @@ impl Draw {
 pub fn run<T: Real, P: Points<T>>(
     control: &Control,
     rows: &P,
-    state: State<T>,
+    state: &State<T>,
     settings: Settings,
     seed: u64,
 ) -> Result<Fit<T>> {
@@ -335,7 +288,7 @@ pub fn run<T: Real, P: Points<T>>(
     }
     let draw = Draw::new(rows);
     // Heavy rows are drawn more often, so each counts once.
-    let mut work = Work::new(control, rows, state, batch, false)?;
+    let mut work = Work::new(control, rows, state, batch, false, settings.tol > 0.0)?;
     let mut watch = Watch {
         share: (batch as f64 * 2.0 / (rows.count() as f64 + 1.0)).min(1.0),
         smoothed: None,
@@ -377,7 +330,7 @@ pub fn run<T: Real, P: Points<T>>(
         }
     }
     Ok(Fit {
-        state: work.state,
+        state: work.state(),
         steps,
         end,
         smoothed: watch.smoothed.unwrap_or(f64::NAN),
@@ -424,14 +377,14 @@ impl Watch {
 pub fn step<T: Real, P: Points<T>>(
     control: &Control,
     rows: &P,
-    state: State<T>,
+    state: &State<T>,
     ratio: f64,
     seed: u64,
     number: u64,
 ) -> Result<(State<T>, Step)> {
     let count = rows.count();
     check_weights(rows.weights(), count)?;
-    let mut work = Work::new(control, rows, state, count, true)?;
+    let mut work = Work::new(control, rows, state, count, true, false)?;
     for (i, number) in work.numbers().enumerate() {
         *number = i as u32;
     }
@@ -446,5 +399,5 @@ pub fn step<T: Real, P: Points<T>>(
         smoothed: inertia / count as f64,
         reassigned,
     };
-    Ok((work.state, step))
+    Ok((work.state(), step))
 }

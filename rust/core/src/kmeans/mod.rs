@@ -8,6 +8,7 @@
 mod assign;
 mod bisecting;
 mod bounds;
+mod columns;
 mod groups;
 mod init;
 mod lloyd;
@@ -15,6 +16,8 @@ pub mod mini_batch;
 mod model;
 mod points;
 mod sparse;
+mod sparse_lloyd;
+mod store;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -31,6 +34,7 @@ pub use lloyd::{Fit, Settings, run};
 pub use model::KMeansModel;
 pub use points::Points;
 pub use sparse::SparseRows;
+pub use sparse_lloyd::run_sparse;
 
 /// Rows to cluster, `offset` subtracted from each, and their weights.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use super::sparse::{SparseRows, halves};
 use crate::error::{Error, Result, non_finite};
 use crate::parallel::{Control, fill_chunks, map_chunks};
 use ironlearn_kernels::distance::{
-    MOST_CENTRES, Packed, Real, Turned, dots, lanes, pack, pack_centres, pair, sparse_width,
+    MOST_CENTRES, Packed, Real, Turned, dots, lanes, pack, pack_centres, pair,
 };
 use ironlearn_kernels::tier::{self, Tier};
 use std::sync::OnceLock;
@@ -294,7 +294,7 @@ impl<T: Real> KMeansModel<T> {
         let k = self.clusters();
         let mut out = vec![T::default(); rows.count() * k];
         fill_chunks(control, &mut out, k, chunk, |range, part| {
-            let mut squares = vec![0.0; sparse_width(table)];
+            let mut squares = vec![0.0; table.width()];
             for (line, i) in part.chunks_exact_mut(k).zip(range) {
                 rows.squares_to(i, table, &mut squares);
                 for (out, square) in line.iter_mut().zip(&squares) {

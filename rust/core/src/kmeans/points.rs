@@ -2,6 +2,10 @@
 
 use super::Rows;
 use super::assign::Scratch;
+use super::lloyd::{Fit, Settings, run};
+use super::store::{Means, Store};
+use crate::error::Result;
+use crate::parallel::Control;
 use ironlearn_kernels::distance::{Packed, Real, add_row, pack_centres, pair};
 use ironlearn_kernels::tier;
 
@@ -11,6 +15,8 @@ pub trait Points<T: Real>: Sync {
     type Table: Sync;
     /// Buffers of one thread.
     type Desk: Send;
+    /// Centres that move with every batch.
+    type Store: Store<T, Self>;
 
     /// Number of rows.
     fn count(&self) -> usize;
@@ -66,6 +72,9 @@ pub trait Points<T: Real>: Sync {
     /// Appends row `i`, zeros included.
     fn append(&self, i: usize, out: &mut Vec<T>);
 
+    /// Lloyd's iteration from centres, less the offset.
+    fn lloyd(&self, control: &Control, centres: &[T], settings: Settings) -> Result<Fit<T>>;
+
     /// The chosen rows, one after another.
     fn gather(&self, chosen: &[usize]) -> Vec<T> {
         let mut out = Vec::with_capacity(chosen.len() * self.features());
@@ -79,6 +88,7 @@ pub trait Points<T: Real>: Sync {
 impl<T: Real> Points<T> for Rows<'_, T> {
     type Table = Packed<T>;
     type Desk = Scratch<T>;
+    type Store = Means<T>;
 
     fn count(&self) -> usize {
         self.count
@@ -141,5 +151,8 @@ impl<T: Real> Points<T> for Rows<'_, T> {
     }
     fn append(&self, i: usize, out: &mut Vec<T>) {
         out.extend(self.shifted(i));
+    }
+    fn lloyd(&self, control: &Control, centres: &[T], settings: Settings) -> Result<Fit<T>> {
+        run(control, self, centres, settings)
     }
 }

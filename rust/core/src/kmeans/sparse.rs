@@ -5,11 +5,14 @@
 //! stored elements are visited.
 
 use super::check_weights;
+use super::lloyd::{Fit, Settings};
 use super::points::Points;
+use super::sparse_lloyd::run_sparse;
+use super::store::SparseMeans;
 use crate::error::{Error, Result, non_finite};
 use crate::parallel::{Control, map_chunks};
 use ironlearn_kernels::distance::{
-    Places, Real, Turned, sparse_nearest, sparse_norm, sparse_squares, sparse_width,
+    Places, Real, Turned, sparse_nearest, sparse_norm, sparse_squares, survey,
 };
 use ironlearn_kernels::tier;
 use std::ops::Range;
@@ -81,8 +84,24 @@ fn malformed(given: String, expected: String) -> Error {
 }
 
 impl<'a, T: Real> SparseRows<'a, T> {
-    /// Checks the structure and the elements. No element may be stored in parts.
+    /// Checks the structure and the elements, which may be in any order and stored in parts,
+    /// and measures the rows.
     pub fn new(
+        control: &Control,
+        data: &'a [T],
+        indices: Places<'a>,
+        indptr: Places<'a>,
+        features: usize,
+        weights: Option<&'a [f64]>,
+    ) -> Result<Self> {
+        let mut rows = SparseRows::unmeasured(control, data, indices, indptr, features, weights)?;
+        rows.norms = map_chunks(control, rows.count, 1 << 13, |r| rows.measure(r))?.concat();
+        Ok(rows)
+    }
+
+    /// Checks as [`SparseRows::new`] does, but leaves the rows without the lengths that squared
+    /// distances need: enough to find nearest centres.
+    pub fn unmeasured(
         control: &Control,
         data: &'a [T],
         indices: Places<'a>,
@@ -120,7 +139,7 @@ impl<'a, T: Real> SparseRows<'a, T> {
             }
         }
         check_weights(weights, count)?;
-        let mut rows = SparseRows {
+        let rows = SparseRows {
             data,
             indices,
             indptr,
@@ -129,17 +148,7 @@ impl<'a, T: Real> SparseRows<'a, T> {
             norms: Vec::new(),
             weights,
         };
-        let tier = tier::active();
-        let norms = map_chunks(control, count, 1 << 13, |range| {
-            range
-                .map(|i| {
-                    let (values, places) = rows.row(i);
-                    rows.check(i, values, places)?;
-                    Ok(sparse_norm(tier, values))
-                })
-                .collect::<Result<Vec<f64>>>()
-        })?;
-        rows.norms = norms.concat();
+        map_chunks(control, count, 1 << 13, |range| rows.check(range))?;
         Ok(rows)
     }
 
@@ -150,29 +159,86 @@ impl<'a, T: Real> SparseRows<'a, T> {
         (&self.data[start..end], part(self.indices, start..end))
     }
 
-    fn check(&self, i: usize, values: &[T], places: Places) -> Result<()> {
+    /// The elements of some rows.
+    fn span(&self, rows: &Range<usize>) -> Range<usize> {
+        let start = |i: usize| at(self.indptr, i).unwrap_or(0);
+        start(rows.start)..start(rows.end)
+    }
+
+    /// An error for the first element of some rows that is not finite or in no column.
+    fn check(&self, rows: Range<usize>) -> Result<()> {
+        let span = self.span(&rows);
+        let places = part(self.indices, span.clone());
+        let found = survey(tier::active(), &self.data[span], places);
+        if (found.top >= self.features || !found.finite)
+            && let Some(bad) = rows.into_iter().find_map(|i| self.fault(i))
+        {
+            return Err(bad);
+        }
+        Ok(())
+    }
+
+    /// The squared lengths of some rows.
+    fn measure(&self, rows: Range<usize>) -> Result<Vec<f64>> {
+        let tier = tier::active();
+        let mut norms: Vec<f64> = Vec::with_capacity(rows.len());
+        norms.extend(rows.clone().map(|i| sparse_norm(tier, self.row(i).0)));
+        let span = self.span(&rows);
+        let places = part(self.indices, span.clone());
+        let mut falls = survey::<f64>(tier, &[], places).falls;
+        // From one row to the next, columns may fall.
+        for i in rows.start + 1..rows.end {
+            let (before, border) = (self.span(&(i - 1..i)).start, self.span(&(i..i)).start);
+            if before < border && border < span.end {
+                let (last, next) = (border - 1 - span.start, border - span.start);
+                falls -= usize::from(at(places, last) >= at(places, next));
+            }
+        }
+        if falls > 0 {
+            self.join_parts(rows, &mut norms);
+        }
+        Ok(norms)
+    }
+
+    /// Corrects the squared lengths of rows that store elements in parts.
+    fn join_parts(&self, range: Range<usize>, norms: &mut [f64]) {
+        // The row that last had an element in each column.
+        let mut seen = vec![u32::MAX; self.features];
+        for (i, norm) in range.zip(norms) {
+            let (values, places) = self.row(i);
+            let mut twice = false;
+            each!(values, places, |_v, j| {
+                twice |= seen[j] == i as u32;
+                seen[j] = i as u32;
+            });
+            if !twice {
+                continue;
+            }
+            let mut elements = Vec::with_capacity(values.len());
+            each!(values, places, |v, j| elements.push((j, v.into())));
+            elements.sort_by_key(|element: &(usize, f64)| element.0);
+            let parts = elements.chunk_by(|a, b| a.0 == b.0);
+            let whole = parts.map(|parts| parts.iter().map(|part| part.1).sum::<f64>());
+            *norm = whole.map(|v| v * v).sum();
+        }
+    }
+
+    /// What is wrong with row `i`, if anything.
+    fn fault(&self, i: usize) -> Option<Error> {
+        let (values, places) = self.row(i);
         for k in 0..values.len() {
-            match at(places, k) {
-                Some(column) if column < self.features => {}
-                found => {
-                    let given = match found {
-                        Some(column) => format!("the column index {column} in row {i}"),
-                        None => format!("a negative column index in row {i}"),
-                    };
-                    return Err(malformed(
-                        given,
-                        format!("indices from 0 to below n_features = {}", self.features),
-                    ));
-                }
-            }
+            let given = match at(places, k) {
+                Some(column) if column < self.features => continue,
+                Some(column) => format!("the column index {column} in row {i}"),
+                None => format!("a negative column index in row {i}"),
+            };
+            return Some(malformed(
+                given,
+                format!("indices from 0 to below n_features = {}", self.features),
+            ));
         }
-        match values.iter().find(|v| !v.finite()) {
-            Some(&bad) => {
-                let bad: f64 = bad.into();
-                Err(non_finite("X", bad.is_nan()))
-            }
-            None => Ok(()),
-        }
+        let bad: f64 = (*values.iter().find(|v| !v.finite())?).into();
+        Some(non_finite("X", bad.is_nan()))
     }
 
     /// The mean over columns of their variances, zeros that are not stored included.
@@ -191,7 +257,7 @@ impl<'a, T: Real> SparseRows<'a, T> {
         let mut total = 0.0;
         for (sum, &stored) in sums.iter_mut().zip(&stored) {
             *sum /= n;
-            total += (n - f64::from(stored)) * *sum * *sum;
+            total += (n - f64::from(stored)).max(0.0) * *sum * *sum;
         }
         let parts = map_chunks(control, self.count, 1 << 13, |range| {
             let mut part = 0.0;
@@ -214,12 +280,43 @@ impl<'a, T: Real> SparseRows<'a, T> {
         sparse_nearest(tier::active(), values, places, table).1
     }
 
-    /// Squared distances from row `i` to all centres, as many as [`sparse_width`] says.
+    /// Squared distances from row `i` to all centres, as many as the table's width.
     pub(super) fn squares_to(&self, i: usize, table: &Turned, out: &mut [f64]) {
         let (values, places) = self.row(i);
         sparse_squares(tier::active(), values, places, self.norms[i], table, out);
     }
 
+    /// The squared length of row `i`.
+    pub(super) fn norm(&self, i: usize) -> f64 {
+        self.norms[i]
+    }
+
+    /// Adds `weight` times row `i` to column `c` of a table. Returns the products of the added
+    /// row with twice the column before and itself: by how much the column's square grew.
+    pub(super) fn add_to_column(&self, i: usize, weight: f64, table: &mut Turned, c: usize) -> f64 {
+        let (values, places) = self.row(i);
+        let width = table.width();
+        let (data, mut grown) = (table.data_mut(), 0.0);
+        each!(values, places, |v, j| {
+            let v: f64 = v.into();
+            let (s, step) = (&mut data[j * width + c], weight * v);
+            grown += step * (*s + *s + step);
+            *s += step;
+        });
+        grown
+    }
+
+    /// The product of row `i` with column `c` of a table.
+    pub(super) fn column_product(&self, i: usize, table: &Turned, c: usize) -> f64 {
+        let (values, places) = self.row(i);
+        let (data, width) = (table.data(), table.width());
+        let mut sum = 0.0;
+        each!(values, places, |v, j| {
+            let v: f64 = v.into();
+            sum += v * data[j * width + c];
+        });
+        sum
+    }
 
     /// The product of row `i` with a vector.
     pub(super) fn product(&self, i: usize, with: &[f64]) -> f64 {
@@ -254,6 +351,7 @@ fn square_length<T: Real>(c: &[T]) -> f64 {
 impl<T: Real> Points<T> for SparseRows<'_, T> {
     type Table = Turned;
     type Desk = Vec<f64>;
+    type Store = SparseMeans;
 
     fn count(&self) -> usize {
         self.count
@@ -274,7 +372,11 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
     fn table_of(&self, chosen: &[usize]) -> Turned {
         // The rows' own lengths, so that the distance of a row to itself is zero.
         let halves = chosen.iter().map(|&i| 0.5 * self.norms[i]).collect();
-        Turned::new(tier::active(), &self.gather(chosen), self.features, halves)
+        let mut table = Turned::zeros(tier::active(), self.features, halves);
+        for (c, &i) in chosen.iter().enumerate() {
+            self.add_to_column(i, 1.0, &mut table, c);
+        }
+        table
     }
     fn desk(&self) -> Vec<f64> {
         Vec::new()
@@ -294,7 +396,7 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
         numbers: &[u32],
         out: &mut [T],
     ) -> usize {
-        desk.resize(sparse_width(table), 0.0);
+        desk.resize(table.width(), 0.0);
         for (p, &i) in numbers.iter().enumerate() {
             self.squares_to(i as usize, table, desk);
             for c in 0..table.len() {
@@ -309,12 +411,12 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
     }
     fn square(&self, i: usize, centre: &[T], length: f64) -> f64 {
         let (values, places) = self.row(i);
-        let mut sum = 0.0;
+        let mut product = 0.0;
         each!(values, places, |v, j| {
             let (v, c): (f64, f64) = (v.into(), centre[j].into());
-            sum += v * (v - 2.0 * c);
+            product += v * c;
         });
-        (length + sum).max(0.0)
+        (length + self.norms[i] - 2.0 * product).max(0.0)
     }
     fn add(&self, i: usize, weight: f64, sum: &mut [f64]) {
         let (values, places) = self.row(i);
@@ -323,10 +425,13 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
             sum[j] += weight * v;
         });
     }
+    fn lloyd(&self, control: &Control, centres: &[T], settings: Settings) -> Result<Fit<T>> {
+        run_sparse(control, self, centres, settings)
+    }
     fn append(&self, i: usize, out: &mut Vec<T>) {
         let start = out.len();
         out.resize(start + self.features, T::default());
         let (values, places) = self.row(i);
-        each!(values, places, |v, j| out[start + j] = v);
+        each!(values, places, |v, j| out[start + j] = out[start + j] + v);
     }
 }

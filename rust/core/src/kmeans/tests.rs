@@ -1,4 +1,5 @@
 use super::*;
+use ironlearn_kernels::distance::Places;
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 
@@ -110,4 +111,83 @@ fn a_set_flag_stops_a_run() {
         run(&control, &rows, &x[..4], settings(true)).unwrap_err(),
         Error::Interrupted
     );
+}
+
+/// Three quarters of the elements of `x`, as CSR and with zeros for the others.
+fn thinned(x: &[f64], d: usize) -> (Vec<f64>, Vec<i32>, Vec<i32>, Vec<f64>) {
+    let (mut data, mut indices, mut indptr) = (Vec::new(), Vec::new(), vec![0]);
+    let mut full = vec![0.0; x.len()];
+    for (i, row) in x.chunks(d).enumerate() {
+        for (j, &v) in row.iter().enumerate().filter(|(j, _)| (i + 3 * j) % 4 > 0) {
+            data.push(v);
+            indices.push(j as i32);
+            full[i * d + j] = v;
+        }
+        indptr.push(data.len() as i32);
+    }
+    (data, indices, indptr, full)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn sparse_rows_cluster_as_dense_ones(
+        n in 100usize..4000, d in 2usize..30, k in 1usize..20, seed: u64, tol in 0.0f64..0.1,
+    ) {
+        let (data, indices, indptr, full) = thinned(&lumps(n, d, seed), d);
+        let (indices, indptr) = (Places::Narrow(&indices), Places::Narrow(&indptr));
+        let cancel = AtomicBool::new(false);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let (serial, many) = (Control::serial(), Control::new(&cancel, 3));
+        let weights: Vec<f64> = (0..n).map(|i| 1.0 + (i % 3) as f64).collect();
+        let thin = SparseRows::new(&serial, &data, indices, indptr, d, Some(&weights)).unwrap();
+        let zeros = vec![0.0; d];
+        let dense = Rows::new(&full, &zeros, Some(&weights)).unwrap();
+        let centres = start(&serial, &thin, k, Start::PlusPlus, seed).unwrap();
+        let same = start(&serial, &dense, k, Start::PlusPlus, seed).unwrap();
+        prop_assert_eq!(&centres, &same);
+        let settings = Settings { tol, ..settings(false) };
+        let fit = run_sparse(&serial, &thin, &centres, settings).unwrap();
+        let other = run(&serial, &dense, &centres, settings).unwrap();
+        prop_assert_eq!(&fit.labels, &other.labels);
+        prop_assert_eq!(fit.n_iter, other.n_iter);
+        prop_assert!((fit.inertia - other.inertia).abs() <= 1e-9 * other.inertia.max(1.0));
+        let threads = pool.install(|| run_sparse(&many, &thin, &centres, settings)).unwrap();
+        prop_assert_eq!(&threads, &fit);
+        let model = KMeansModel::new(fit.centres.clone(), zeros.clone()).unwrap();
+        prop_assert_eq!(&model.predict_sparse(&serial, &thin).unwrap(), &fit.labels);
+    }
+
+    #[test]
+    fn mini_batches_do_not_depend_on_threads_or_zeros(
+        n in 300usize..4000, d in 2usize..30, k in 1usize..20, batch in 1usize..2000, seed: u64,
+    ) {
+        let (data, indices, indptr, full) = thinned(&lumps(n, d, seed), d);
+        let (indices, indptr) = (Places::Narrow(&indices), Places::Narrow(&indptr));
+        let cancel = AtomicBool::new(false);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let (serial, many) = (Control::serial(), Control::new(&cancel, 3));
+        let thin = SparseRows::new(&serial, &data, indices, indptr, d, None).unwrap();
+        let zeros = vec![0.0; d];
+        let dense = Rows::new(&full, &zeros, None).unwrap();
+        let settings = mini_batch::Settings {
+            batch, steps: 20, tol: 0.0, patience: None, ratio: 0.05, history: true,
+        };
+        let state = mini_batch::State {
+            centres: start(&serial, &dense, k, Start::Random, seed).unwrap(),
+            counts: vec![0.0; k],
+            since: 0,
+        };
+        let fit = mini_batch::run(&serial, &dense, &state, settings, seed).unwrap();
+        let threads = pool.install(|| mini_batch::run(&many, &dense, &state, settings, seed));
+        prop_assert_eq!(threads.unwrap().state, fit.state.clone());
+        let sparse = mini_batch::run(&serial, &thin, &state, settings, seed).unwrap();
+        let threads = pool.install(|| mini_batch::run(&many, &thin, &state, settings, seed));
+        prop_assert_eq!(&threads.unwrap().state, &sparse.state);
+        let heaviest = fit.state.centres.iter().fold(1.0f64, |a, v| a.max(v.abs()));
+        for (a, b) in fit.state.centres.iter().zip(&sparse.state.centres) {
+            prop_assert!((a - b).abs() <= 1e-9 * heaviest);
+        }
+        prop_assert_eq!(fit.history.len(), 20);
+    }
 }

@@ -5,11 +5,13 @@
 //! every [`REFRESH`] iterations, so that rounding cannot pile up. Rows are added in row order, in
 //! pieces that depend on the data alone, whatever the threads.
 
+use super::Rows;
 use super::assign::{Chunk, NONE};
 use super::points::Points;
 use crate::error::Result;
-use crate::parallel::{Control, each_mut, map_chunks};
-use ironlearn_kernels::distance::Real;
+use crate::parallel::{Control, map_chunks};
+use ironlearn_kernels::distance::{Real, add_row, pair};
+use ironlearn_kernels::tier;
 
 /// Iterations after which the sums are built anew.
 const REFRESH: usize = 32;
@@ -40,14 +42,14 @@ impl Sums {
     pub fn follow<'a, T: Real>(
         &mut self,
         control: &Control,
-        rows: &impl Points<T>,
+        rows: &Rows<T>,
         chunks: &'a [Chunk],
         moved: usize,
     ) -> Result<()> {
         self.age += 1;
-        let anew = 2 * moved >= rows.count() || self.age >= REFRESH;
+        let anew = 2 * moved >= rows.count || self.age >= REFRESH;
         if anew {
-            *self = Sums::new(self.members.len(), rows.features());
+            *self = Sums::new(self.members.len(), rows.features);
         }
         let steps = |chunk: &'a Chunk| {
             let all = if anew { &chunk.labels[..] } else { &[] };
@@ -62,9 +64,8 @@ impl Sums {
         // Sums of all clusters for each chunk read X in its order, but must be few and small
         // beside X; else each cluster gathers its rows.
         let k = self.members.len();
-        let count = if anew { rows.count() } else { moved };
-        let dense = rows.row_cost() >= rows.features();
-        if dense && 8 * k <= rows.chunk() && k * chunks.len() <= count {
+        let count = if anew { rows.count } else { moved };
+        if 8 * k <= rows.chunk() && k * chunks.len() <= count {
             self.add_by_chunk(control, rows, chunks, steps)?;
         } else {
             self.add_by_cluster(control, rows, chunks.iter().flat_map(steps))?;
@@ -72,7 +73,7 @@ impl Sums {
         for c in 0..k {
             if self.members[c] == 0 {
                 self.weight[c] = 0.0;
-                self.sum[c * rows.features()..(c + 1) * rows.features()].fill(0.0);
+                self.sum[c * rows.features..(c + 1) * rows.features].fill(0.0);
             }
         }
         Ok(())
@@ -82,11 +83,12 @@ impl Sums {
     fn add_by_chunk<'a, T: Real, I: Iterator<Item = (u32, u32, bool)>>(
         &mut self,
         control: &Control,
-        rows: &impl Points<T>,
+        rows: &Rows<T>,
         chunks: &'a [Chunk],
         steps: impl Fn(&'a Chunk) -> I + Sync,
     ) -> Result<()> {
-        let (k, d) = (self.members.len(), rows.features());
+        let (k, d) = (self.members.len(), rows.features);
+        let tier = tier::active();
         let parts = map_chunks(control, chunks.len(), 1, |range| {
             let mut part = (vec![0.0; k * d], vec![0.0; k], vec![0isize; k]);
             for (row, cluster, plus) in steps(&chunks[range.start]) {
@@ -94,7 +96,7 @@ impl Sums {
                 let weight = rows.weight(row);
                 let signed = if plus { weight } else { -weight };
                 let sum = &mut part.0[c * d..(c + 1) * d];
-                rows.add(row, signed, sum);
+                add_row(tier, rows.row(row), rows.offset, signed, sum);
                 part.1[c] += signed;
                 part.2[c] += isize::from(weight > 0.0) * if plus { 1 } else { -1 };
             }
@@ -116,10 +118,10 @@ impl Sums {
     fn add_by_cluster<T: Real>(
         &mut self,
         control: &Control,
-        rows: &impl Points<T>,
+        rows: &Rows<T>,
         steps: impl Iterator<Item = (u32, u32, bool)> + Clone,
     ) -> Result<()> {
-        let (k, d) = (self.members.len(), rows.features());
+        let k = self.members.len();
         let mut ends = vec![0usize; k + 1];
         for (_, cluster, _) in steps.clone() {
             ends[cluster as usize + 1] += 1;
@@ -140,58 +142,33 @@ impl Sums {
                 *members - positive
             };
         }
-        if rows.row_cost() < d {
-            return self.add_in_place(control, rows, &order, &ends);
-        }
-        let piece = (PIECE / d).max(1);
+        let piece = (PIECE / rows.features).max(1);
         let mut pieces = Vec::new();
         for c in 0..k {
             for from in (ends[c]..ends[c + 1]).step_by(piece) {
                 pieces.push((c, from..(from + piece).min(ends[c + 1])));
             }
         }
+        let tier = tier::active();
         let parts = map_chunks(control, pieces.len(), 1, |range| {
             let (_, steps) = &pieces[range.start];
-            let mut sum = vec![0.0; d];
+            let mut sum = vec![0.0; rows.features];
             let mut weight = 0.0;
             for &(row, plus) in &order[steps.clone()] {
                 let w = rows.weight(row as usize);
                 let w = if plus { w } else { -w };
-                rows.add(row as usize, w, &mut sum);
+                add_row(tier, rows.row(row as usize), rows.offset, w, &mut sum);
                 weight += w;
             }
             Ok((sum, weight))
         })?;
         for ((c, _), (sum, weight)) in pieces.iter().zip(parts) {
             self.weight[*c] += weight;
-            let span = c * d..(c + 1) * d;
+            let span = c * rows.features..(c + 1) * rows.features;
             for (a, b) in self.sum[span].iter_mut().zip(sum) {
                 *a += b;
             }
         }
-        Ok(())
-    }
-
-    /// Adds rows that are much shorter than a sum, each cluster's on one thread: a sum for each
-    /// piece would take longer than the piece.
-    fn add_in_place<T: Real>(
-        &mut self,
-        control: &Control,
-        rows: &impl Points<T>,
-        order: &[(u32, bool)],
-        ends: &[usize],
-    ) -> Result<()> {
-        let sums = self.sum.chunks_mut(rows.features());
-        let mut clusters: Vec<_> = sums.zip(&mut self.weight).zip(ends.windows(2)).collect();
-        each_mut(control, &mut clusters, |((sum, weight), range)| {
-            for &(row, plus) in &order[range[0]..range[1]] {
-                let w = rows.weight(row as usize);
-                let w = if plus { w } else { -w };
-                rows.add(row as usize, w, sum);
-                **weight += w;
-            }
-            Ok(())
-        })?;
         Ok(())
     }
 
@@ -201,7 +178,7 @@ impl Sums {
     pub fn centres<T: Real>(
         &self,
         control: &Control,
-        rows: &impl Points<T>,
+        rows: &Rows<T>,
         chunks: &[Chunk],
         old: &[T],
     ) -> Result<Vec<T>> {
@@ -210,10 +187,10 @@ impl Sums {
                 &self.sum,
                 &self.weight,
                 &self.members,
-                rows.features(),
+                rows.features,
             ));
         }
-        let d = rows.features();
+        let d = rows.features;
         let (mut sum, mut weight) = (self.sum.clone(), self.weight.clone());
         let mut members = self.members.clone();
         let empty: Vec<usize> = (0..members.len()).filter(|&c| members[c] == 0).collect();
@@ -223,9 +200,11 @@ impl Sums {
                 .zip(farthest(control, rows, chunks, old, empty.len())?)
         {
             let w = rows.weight(row);
-            rows.add(row, -w, &mut sum[label * d..(label + 1) * d]);
-            sum[c * d..(c + 1) * d].fill(0.0);
-            rows.add(row, w, &mut sum[c * d..(c + 1) * d]);
+            for (j, x) in rows.shifted(row).enumerate() {
+                let x: f64 = x.into();
+                sum[label * d + j] -= w * x;
+                sum[c * d + j] = w * x;
+            }
             weight[c] = w;
             weight[label] -= w;
             members[c] = 1;
@@ -259,12 +238,13 @@ fn averages<T: Real>(sum: &[f64], weight: &[f64], members: &[usize], d: usize) -
 /// fewer where rows lie on their centres.
 fn farthest<T: Real>(
     control: &Control,
-    rows: &impl Points<T>,
+    rows: &Rows<T>,
     chunks: &[Chunk],
     centres: &[T],
     count: usize,
 ) -> Result<Vec<(usize, usize)>> {
-    let (d, lengths) = (rows.features(), rows.lengths(centres));
+    let d = rows.features;
+    let tier = tier::active();
     let lists = map_chunks(control, chunks.len(), 1, |range| {
         let chunk = &chunks[range.start];
         let mut list: Vec<(f64, usize, usize)> = Vec::new();
@@ -272,7 +252,11 @@ fn farthest<T: Real>(
             let (row, label) = (chunk.start + i, label as usize);
             if rows.weight(row) > 0.0 {
                 let centre = &centres[label * d..(label + 1) * d];
-                list.push((rows.square(row, centre, lengths[label]), row, label));
+                list.push((
+                    pair(tier, rows.row(row), rows.offset, centre).into(),
+                    row,
+                    label,
+                ));
             }
         }
         list.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -294,18 +278,24 @@ fn farthest<T: Real>(
 /// Weighted sum of squared distances to the rows' centres.
 pub fn inertia<T: Real>(
     control: &Control,
-    rows: &impl Points<T>,
+    rows: &Rows<T>,
     chunks: &[Chunk],
     centres: &[T],
 ) -> Result<f64> {
-    let (d, lengths) = (rows.features(), rows.lengths(centres));
+    let d = rows.features;
+    let tier = tier::active();
     let parts = map_chunks(control, chunks.len(), 1, |range| {
         let chunk = &chunks[range.start];
         let mut sum = 0.0;
         for (i, &label) in chunk.labels.iter().enumerate() {
             let (row, label) = (chunk.start + i, label as usize);
-            let centre = &centres[label * d..(label + 1) * d];
-            sum += rows.weight(row) * rows.square(row, centre, lengths[label]);
+            let near = pair(
+                tier,
+                rows.row(row),
+                rows.offset,
+                &centres[label * d..(label + 1) * d],
+            );
+            sum += rows.weight(row) * near.into();
         }
         Ok(sum)
     })?;

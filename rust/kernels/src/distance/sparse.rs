@@ -44,6 +44,8 @@ pub struct Turned {
     count: usize,
     width: usize,
     data: Vec<f64>,
+    /// What the products with each column are multiplied by: -1 where it is a centre.
+    factor: Vec<f64>,
     /// `|c|^2 / 2`; infinite where a register is not filled.
     half: Vec<f64>,
 }
@@ -62,26 +64,58 @@ impl Turned {
     ) -> Turned {
         let count = halves.len();
         assert_eq!(centres.len(), count * features);
-        let width = count.next_multiple_of(lanes::<f64>(tier)).max(1);
-        let mut data = vec![0.0; features * width];
+        let mut turned = Turned::zeros(tier, features, halves);
+        let width = turned.width;
         // Eight centres at once fill whole cache lines of what is written.
         for first in (0..count).step_by(8) {
             let some = (count - first).min(8);
-            for j in 0..features {
-                for c in first..first + some {
-                    data[j * width + c] = centres[c * features + j].into();
+            for (j, line) in turned.data.chunks_exact_mut(width).enumerate() {
+                for (c, v) in line[first..first + some].iter_mut().enumerate() {
+                    *v = centres[(first + c) * features + j].into();
                 }
             }
         }
+        turned
+    }
+
+    /// Centres at the origin, to be changed; `halves` are half the squared lengths that they
+    /// will have.
+    pub fn zeros(tier: Tier, features: usize, halves: Vec<f64>) -> Turned {
+        let count = halves.len();
+        let width = count.next_multiple_of(lanes::<f64>(tier)).max(1);
         let mut half = halves;
         half.resize(width, f64::INFINITY);
         Turned {
             features,
             count,
             width,
-            data,
+            data: vec![0.0; features * width],
+            factor: vec![-1.0; width],
             half,
         }
+    }
+
+    /// Elements from one feature to the next.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The elements, feature after feature.
+    pub fn data(&self) -> &[f64] {
+        &self.data
+    }
+
+    /// The elements, to be changed.
+    pub fn data_mut(&mut self) -> &mut [f64] {
+        &mut self.data
+    }
+
+    /// Says that column `c` is `scale` times smaller than its centre, whose squared length is
+    /// `length`. A centre of infinite length is never the nearest.
+    pub fn set_scale(&mut self, c: usize, scale: f64, length: f64) {
+        assert!(c < self.count);
+        self.factor[c] = -scale;
+        self.half[c] = 0.5 * length;
     }
 
     /// Number of centres.
@@ -100,6 +134,17 @@ impl Turned {
     }
 }
 
+/// What becomes of the scores of a row.
+///
+/// A trait instead of a closure, so that it is always inlined where the tier is known.
+trait Take<S> {
+    /// Takes the scores of the centres from number `first`.
+    ///
+    /// # Safety
+    /// The tier of `S` is there.
+    unsafe fn take(&mut self, first: usize, score: S);
+}
+
 /// `|c|^2 / 2 - x.c` for `NV` registers of centres from the column `first`.
 ///
 /// # Safety
@@ -111,29 +156,46 @@ unsafe fn scores<S: Simd<Elem = f64>, V: Copy + Into<f64>, P: Place, const NV: u
     turned: &Turned,
     first: usize,
 ) -> [S; NV] {
+    assert!(values.len() == places.len());
     // SAFETY: the row of a place below `features` lies inside the table, which is checked for
-    // each place; registers from `first` stay inside that row and inside `half`.
+    // each place; registers from `first` stay inside that row and inside `half` and `factor`;
+    // positions are below the length.
     unsafe {
-        let mut acc = [S::splat(0.0); NV];
-        let table = turned.data.as_ptr();
-        for (&value, &place) in values.iter().zip(places) {
-            let place = place.at();
-            assert!(place < turned.features);
-            let x = S::splat(value.into());
-            let row = table.add(place * turned.width + first);
-            for v in 0..NV {
-                acc[v] = x.mul_add(S::load(row.add(v * S::LANES)), acc[v]);
-            }
+        let table = turned.data.as_ptr().add(first);
+        let (n, features, width) = (values.len(), turned.features, turned.width);
+        macro_rules! step {
+            ($acc:ident, $k:expr) => {
+                let place = places.get_unchecked($k).at();
+                assert!(place < features);
+                let x = S::splat((*values.get_unchecked($k)).into());
+                let row = table.add(place * width);
+                for v in 0..NV {
+                    $acc[v] = x.mul_add(S::load(row.add(v * S::LANES)), $acc[v]);
+                }
+            };
         }
-        let half = turned.half.as_ptr().add(first);
+        // Two chains, so that a product need not wait for the one before.
+        let (mut even, mut odd) = ([S::splat(0.0); NV], [S::splat(0.0); NV]);
+        let mut k = 0;
+        while k + 2 <= n {
+            step!(even, k);
+            step!(odd, k + 1);
+            k += 2;
+        }
+        if k < n {
+            step!(even, k);
+        }
+        let (half, factor) = (turned.half.as_ptr(), turned.factor.as_ptr());
         for v in 0..NV {
-            acc[v] = S::load(half.add(v * S::LANES)).sub(acc[v]);
+            let at = first + v * S::LANES;
+            let product = even[v].add(odd[v]);
+            even[v] = product.mul_add(S::load(factor.add(at)), S::load(half.add(at)));
         }
-        acc
+        even
     }
 }
 
-/// Hands every register of scores to `take`, with the number of its first centre.
+/// Hands every register of scores to `take`.
 ///
 /// # Safety
 /// The tier of `S` is there.
@@ -142,21 +204,24 @@ unsafe fn all_scores<S: Simd<Elem = f64>, V: Copy + Into<f64>, P: Place>(
     values: &[V],
     places: &[P],
     turned: &Turned,
-    mut take: impl FnMut(usize, S),
+    take: &mut impl Take<S>,
 ) {
     assert!(
         turned.width.is_multiple_of(S::LANES)
             && turned.half.len() == turned.width
+            && turned.factor.len() == turned.width
             && turned.data.len() == turned.features * turned.width
     );
     let mut first = 0;
     macro_rules! pass {
         ($nv:literal) => {{
             // SAFETY: the tier is there, and so many registers are left.
-            let found = unsafe { scores::<S, V, P, $nv>(values, places, turned, first) };
-            for score in found {
-                take(first, score);
-                first += S::LANES;
+            unsafe {
+                let found = scores::<S, V, P, $nv>(values, places, turned, first);
+                for v in 0..$nv {
+                    take.take(first, found[v]);
+                    first += S::LANES;
+                }
             }
         }};
     }
@@ -166,6 +231,22 @@ unsafe fn all_scores<S: Simd<Elem = f64>, V: Copy + Into<f64>, P: Place>(
             2 => pass!(2),
             3 => pass!(3),
             _ => pass!(4),
+        }
+    }
+}
+
+/// Lowest scores, lane by lane, and where they were found.
+struct Lowest<S> {
+    best: S,
+    first: S,
+}
+impl<S: Simd<Elem = f64>> Take<S> for Lowest<S> {
+    #[inline(always)]
+    unsafe fn take(&mut self, first: usize, score: S) {
+        // SAFETY: the caller has checked the tier.
+        unsafe {
+            self.first = score.select_lt(self.best, S::splat(first as f64), self.first);
+            self.best = score.min(self.best);
         }
     }
 }
@@ -181,28 +262,40 @@ impl<V: Copy + Into<f64>> Task<f64> for Nearest<'_, V> {
     unsafe fn run<S: Simd<Elem = f64>>(self) -> (f64, u32) {
         // SAFETY: the tier is there; the arrays hold the lanes of any register.
         unsafe {
-            let mut best = S::splat(f64::INFINITY);
-            let mut name = S::splat(0.0);
-            let take = |first: usize, score: S| {
-                name = score.select_lt(best, S::splat(first as f64), name);
-                best = score.min(best);
+            let mut found = Lowest {
+                best: S::splat(f64::INFINITY),
+                first: S::splat(0.0),
             };
             match self.places {
-                Places::Narrow(places) => all_scores(self.values, places, self.turned, take),
-                Places::Wide(places) => all_scores(self.values, places, self.turned, take),
+                Places::Narrow(places) => all_scores(self.values, places, self.turned, &mut found),
+                Places::Wide(places) => all_scores(self.values, places, self.turned, &mut found),
             }
             let mut lowest = [f64::INFINITY; super::MOST_LANES];
             let mut firsts = [0.0; super::MOST_LANES];
-            best.store(lowest.as_mut_ptr());
-            name.store(firsts.as_mut_ptr());
-            let (mut score, mut found) = (f64::INFINITY, 0);
+            found.best.store(lowest.as_mut_ptr());
+            found.first.store(firsts.as_mut_ptr());
+            // Without branches: which lane wins cannot be foreseen.
+            let (mut score, mut name) = (f64::INFINITY, f64::INFINITY);
             for lane in 0..S::LANES {
-                let this = firsts[lane] as u32 + lane as u32;
-                if lowest[lane] < score || (lowest[lane] == score && this < found) {
-                    (score, found) = (lowest[lane], this);
-                }
+                score = if lowest[lane] < score {
+                    lowest[lane]
+                } else {
+                    score
+                };
             }
-            (score, if score < f64::INFINITY { found } else { 0 })
+            for lane in 0..S::LANES {
+                let this = firsts[lane] + lane as f64;
+                let wins = lowest[lane] == score && this < name;
+                name = if wins { this } else { name };
+            }
+            (
+                score,
+                if score < f64::INFINITY {
+                    name as u32
+                } else {
+                    0
+                },
+            )
         }
     }
 }
@@ -230,6 +323,26 @@ pub fn sparse_nearest<V: Copy + Into<f64>>(
     )
 }
 
+/// Writes squared distances.
+struct Write<'a, S> {
+    norm: S,
+    out: &'a mut [f64],
+}
+impl<S: Simd<Elem = f64>> Take<S> for Write<'_, S> {
+    #[inline(always)]
+    unsafe fn take(&mut self, first: usize, score: S) {
+        assert!(first + S::LANES <= self.out.len());
+        // SAFETY: the caller has checked the tier; the register fits, as was just checked.
+        unsafe {
+            let square = score.mul_add(S::splat(2.0), self.norm);
+            // Rounding may make the distance of equal points negative; NaN must stay.
+            let zero = S::splat(0.0);
+            let square = square.select_lt(zero, zero, square);
+            square.store(self.out.as_mut_ptr().add(first));
+        }
+    }
+}
+
 struct Squares<'a, V> {
     values: &'a [V],
     places: Places<'a>,
@@ -241,26 +354,22 @@ impl<V: Copy + Into<f64>> Task<f64> for Squares<'_, V> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd<Elem = f64>>(self) {
-        let out = &mut self.out[..self.turned.width];
-        // SAFETY: the tier is there; every register of scores lies below the table's width.
+        // SAFETY: the tier is there.
         unsafe {
-            let (zero, two, norm) = (S::splat(0.0), S::splat(2.0), S::splat(self.norm));
-            let take = |first: usize, score: S| {
-                let square = score.mul_add(two, norm);
-                // Rounding may make the distance of equal points negative; NaN must stay.
-                let square = square.select_lt(zero, zero, square);
-                square.store(out.as_mut_ptr().add(first));
+            let mut write = Write {
+                norm: S::splat(self.norm),
+                out: self.out,
             };
             match self.places {
-                Places::Narrow(places) => all_scores(self.values, places, self.turned, take),
-                Places::Wide(places) => all_scores(self.values, places, self.turned, take),
+                Places::Narrow(places) => all_scores(self.values, places, self.turned, &mut write),
+                Places::Wide(places) => all_scores(self.values, places, self.turned, &mut write),
             }
         }
     }
 }
 
 /// Squared distances of a sparse row, whose squared length is `norm`, to the centres; `out`
-/// holds as many elements as [`sparse_width`] says.
+/// holds as many elements as [`Turned::width`] says.
 ///
 /// The distance to a centre that is the same row is exactly zero if its half is
 /// `0.5 * sparse_norm(row)`.
@@ -288,11 +397,6 @@ pub fn sparse_squares<V: Copy + Into<f64>>(
     );
 }
 
-/// Elements that [`sparse_squares`] writes for each row.
-pub fn sparse_width(turned: &Turned) -> usize {
-    turned.width
-}
-
 struct Norm<'a, V>(&'a [V]);
 impl<V: Copy + Into<f64>> Task<f64> for Norm<'_, V> {
     type Out = f64;
@@ -300,13 +404,20 @@ impl<V: Copy + Into<f64>> Task<f64> for Norm<'_, V> {
     unsafe fn run<S: Simd<Elem = f64>>(self) -> f64 {
         // SAFETY: the tier is there; the array holds the lanes of any register.
         unsafe {
-            let mut acc = S::splat(0.0);
-            for &value in self.0 {
+            let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+            let pairs = self.0.chunks_exact(2);
+            let rest = pairs.remainder();
+            for pair in pairs {
+                let (a, b) = (S::splat(pair[0].into()), S::splat(pair[1].into()));
+                even = a.mul_add(a, even);
+                odd = b.mul_add(b, odd);
+            }
+            for &value in rest {
                 let x = S::splat(value.into());
-                acc = x.mul_add(x, acc);
+                even = x.mul_add(x, even);
             }
             let mut sums = [0.0; super::MOST_LANES];
-            acc.store(sums.as_mut_ptr());
+            even.add(odd).store(sums.as_mut_ptr());
             sums[0]
         }
     }
@@ -316,4 +427,71 @@ impl<V: Copy + Into<f64>> Task<f64> for Norm<'_, V> {
 #[inline]
 pub fn sparse_norm<V: Copy + Into<f64>>(tier: Tier, values: &[V]) -> f64 {
     dispatch::<f64, _>(tier, Norm(values))
+}
+
+struct Survey<'a, V> {
+    values: &'a [V],
+    places: Places<'a>,
+}
+impl<V: Copy + Into<f64>> Task<f64> for Survey<'_, V> {
+    type Out = Found;
+    #[inline(always)]
+    unsafe fn run<S: Simd<Elem = f64>>(self) -> Found {
+        // A product with zero is NaN for what is not finite; eight sums for wide registers.
+        let mut zeros = [0.0; 8];
+        let whole = self.values.chunks_exact(8);
+        let rest = whole.remainder();
+        for part in whole {
+            for (zero, &v) in zeros.iter_mut().zip(part) {
+                let v: f64 = v.into();
+                *zero += v * 0.0;
+            }
+        }
+        for (zero, &v) in zeros.iter_mut().zip(rest) {
+            let v: f64 = v.into();
+            *zero += v * 0.0;
+        }
+        let (top, falls) = match self.places {
+            Places::Narrow(places) => (
+                // Negative ones become large.
+                places.iter().fold(0, |top, &p| top.max(p as u32)) as usize,
+                falls(places),
+            ),
+            Places::Wide(places) => (
+                usize::try_from(places.iter().fold(0, |top, &p| top.max(p as u64)))
+                    .unwrap_or(usize::MAX),
+                falls(places),
+            ),
+        };
+        Found {
+            finite: zeros.iter().sum::<f64>() == 0.0,
+            top,
+            falls,
+        }
+    }
+}
+
+#[inline(always)]
+fn falls<P: PartialOrd>(places: &[P]) -> usize {
+    let mut falls = 0;
+    for (place, next) in places.iter().zip(places.iter().skip(1)) {
+        falls += usize::from(*place >= *next);
+    }
+    falls
+}
+
+/// What [`survey`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// All values are finite.
+    pub finite: bool,
+    /// The highest column number; beyond every width if one is negative.
+    pub top: usize,
+    /// How often a column is not above the one before it.
+    pub falls: usize,
+}
+
+/// Looks over values and columns of many rows.
+pub fn survey<V: Copy + Into<f64>>(tier: Tier, values: &[V], places: Places) -> Found {
+    dispatch::<f64, _>(tier, Survey { values, places })
 }

@@ -132,7 +132,7 @@ proptest! {
             let halves = centres.chunks(d).map(|c| 0.5 * length(c)).collect();
             let turned = Turned::new(tier, &centres, d, halves);
             prop_assert_eq!((turned.len(), turned.features()), (k, d));
-            let mut squares = vec![0.0; sparse_width(&turned)];
+            let mut squares = vec![0.0; turned.width()];
             for i in 0..n {
                 // Columns backwards: their order must not matter.
                 let stored = (0..d).rev().filter(|&j| keep[(i + j) % 90]);
@@ -163,7 +163,7 @@ proptest! {
                 }
                 // A centre that is the row itself.
                 let own = Turned::new(tier, &full, d, vec![0.5 * norm]);
-                let mut own_square = vec![1.0; sparse_width(&own)];
+                let mut own_square = vec![1.0; own.width()];
                 sparse_squares(tier, &values, places, norm, &own, &mut own_square);
                 prop_assert_eq!(own_square[0], 0.0);
             }
