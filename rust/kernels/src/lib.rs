@@ -7,6 +7,7 @@
 pub mod bytes;
 pub mod codes;
 pub mod distance;
+pub mod gather;
 pub mod kernel_rows;
 pub mod linear;
 pub mod moments;

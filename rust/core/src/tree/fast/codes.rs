@@ -103,6 +103,12 @@ impl Coded {
         &self.by_row[row * self.features..(row + 1) * self.features]
     }
 
+    /// The codes of all rows, one row after another; empty where they were not asked for.
+    #[inline]
+    pub fn table(&self) -> &[u8] {
+        &self.by_row
+    }
+
     /// Whether there are rows of codes.
     pub fn has_rows(&self) -> bool {
         !self.by_row.is_empty()

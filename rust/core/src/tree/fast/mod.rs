@@ -137,9 +137,15 @@ impl Context<'_> {
         self.params.min_samples_leaf > 1 || self.params.min_weight_leaf > 0.0
     }
 
+    /// The bits of a packed row that are its number.
+    #[inline]
+    fn row_mask(&self) -> u32 {
+        ((1u64 << self.shift) - 1) as u32
+    }
+
     #[inline]
     fn row(&self, packed: u32) -> usize {
-        (packed & ((1u64 << self.shift) - 1) as u32) as usize
+        (packed & self.row_mask()) as usize
     }
 
     #[inline]

@@ -8,6 +8,7 @@ use crate::parallel::{Control, map_chunks};
 use crate::rng::Stream;
 use crate::tree::Criterion;
 use crate::tree::sorted::tie_rank;
+use ironlearn_kernels::gather::{RowGather, gather_column};
 use ironlearn_kernels::split::{LANES, SquareSums, TwoClassScan};
 
 /// Relative error that double precision may leave in a score.
@@ -15,6 +16,9 @@ pub(super) const ROUNDING: f64 = 1e-12;
 
 /// Cells of a node that make a second thread worth while.
 const PARALLEL: usize = 1 << 17;
+
+/// Where a node has less than this part of all rows, codes are read row by row.
+const ROWS_BELOW: usize = 32;
 
 /// A cut of one feature.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,7 @@ pub(super) struct Search<'a> {
     /// Codes of drawn features, one after another.
     gathered: Vec<u8>,
     drawn: Vec<usize>,
+    row_gather: RowGather,
     pub draw: Draw,
 }
 
@@ -156,6 +161,7 @@ impl<'a> Search<'a> {
             varying: Vec::new(),
             gathered: Vec::new(),
             drawn: Vec::new(),
+            row_gather: RowGather::default(),
             draw: Draw::new(context.data.features),
         }
     }
@@ -211,7 +217,8 @@ impl<'a> Search<'a> {
         // Below, a row's codes share a few cache lines that one column's would not.
         let all = context.coded.rows;
         let by_row =
-            context.coded.has_rows() && (rows * 64 <= all || features <= 128 && rows * 4 <= all);
+            context.coded.has_rows() && (rows * ROWS_BELOW <= all || features <= 128 && rows * 4 <= all);
+        let mask = context.row_mask();
         let mut place = 0;
         while place < self.drawn.len() {
             let feature = self.drawn[place];
@@ -219,19 +226,17 @@ impl<'a> Search<'a> {
                 gathered.resize(self.drawn.len() * rows, 0);
             }
             if !by_row {
-                let column = context.coded.column(feature);
+                let next = self.drawn.get(place + 1);
+                let next = next.map_or(&[][..], |&feature| context.coded.column(feature));
                 let out = &mut gathered[place * rows..(place + 1) * rows];
-                for (o, &packed) in out.iter_mut().zip(&view.wide.packed) {
-                    *o = column[context.row(packed)];
-                }
+                let column = context.coded.column(feature);
+                gather_column(column, &view.wide.packed, mask, next, out);
             } else if place == 0 || place >= context.params.max_features {
-                let wanted = &self.drawn[place..];
-                for (i, &packed) in view.wide.packed.iter().enumerate() {
-                    let row = context.coded.row(context.row(packed));
-                    for (j, &feature) in wanted.iter().enumerate() {
-                        gathered[(place + j) * rows + i] = row[feature];
-                    }
-                }
+                let wanted = self.drawn[place..].iter().copied();
+                self.row_gather.choose(features, wanted);
+                let out = &mut gathered[place * rows..self.drawn.len() * rows];
+                let table = context.coded.table();
+                self.row_gather.gather(table, &view.wide.packed, mask, out);
             }
             let codes = &gathered[place * rows..(place + 1) * rows];
             self.look_at(view, place, feature, codes);
