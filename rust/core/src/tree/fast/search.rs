@@ -9,7 +9,7 @@ use crate::rng::Stream;
 use crate::tree::Criterion;
 use crate::tree::sorted::tie_rank;
 use ironlearn_kernels::gather::{RowGather, gather_column};
-use ironlearn_kernels::split::{LANES, SquareSums, TwoClassScan};
+use ironlearn_kernels::split::{ClassCounts, ClassScan, LANES, TwoClassScan};
 
 /// Relative error that double precision may leave in a score.
 pub(super) const ROUNDING: f64 = 1e-12;
@@ -93,8 +93,8 @@ pub(super) struct Search<'a> {
     pub context: &'a Context<'a>,
     pub(super) two: Box<[[u32; CODES]; 2]>,
     pub(super) scan: Box<TwoClassScan>,
-    pub(super) sixteen: Box<[[u16; LANES]; 2 * CODES]>,
-    pub(super) sums: Box<[SquareSums; CODES]>,
+    pub(super) sixteen: Box<ClassCounts>,
+    pub(super) cuts: Box<ClassScan>,
     /// Counts by code and class, and rows by code.
     pub(super) many: Vec<u32>,
     pub(super) rows: Box<[u32; CODES]>,
@@ -151,8 +151,8 @@ impl<'a> Search<'a> {
             context,
             two: Box::new([[0; CODES]; 2]),
             scan: Box::default(),
-            sixteen: vec![[0; LANES]; 2 * CODES].try_into().expect("512 rows"),
-            sums: Box::new([SquareSums::default(); CODES]),
+            sixteen: Box::new([[[0; LANES]; CODES]; 2]),
+            cuts: Box::default(),
             many: Vec::new(),
             rows: Box::new([0; CODES]),
             left: vec![0; classes],
