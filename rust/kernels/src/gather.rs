@@ -27,25 +27,10 @@ fn ask(bytes: &[u8], at: usize) {
 /// If `out` has another length than `rows`, or a row lies behind the column.
 pub fn gather_column(column: &[u8], rows: &[u32], mask: u32, next: &[u8], out: &mut [u8]) {
     assert_eq!(rows.len(), out.len());
-    const STEP: usize = 16;
-    let lines = next.len().div_ceil(LINE);
-    let pieces = rows.len().div_ceil(STEP).max(1);
-    let (whole, part) = (lines / pieces, lines % pieces);
-    let (mut asked, mut rest) = (0, 0);
-    for (rows, out) in rows.chunks(STEP).zip(out.chunks_mut(STEP)) {
-        rest += part;
-        let mut until = asked + whole;
-        if rest >= pieces {
-            rest -= pieces;
-            until += 1;
-        }
-        while asked < until {
-            ask(next, asked * LINE);
-            asked += 1;
-        }
-        for (o, &row) in out.iter_mut().zip(rows) {
-            *o = column[(row & mask) as usize];
-        }
+    for (o, &row) in out.iter_mut().zip(rows) {
+        let row = (row & mask) as usize;
+        ask(next, row);
+        *o = column[row];
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Coded {
     groups: Vec<Group>,
     /// The same codes row by row, where asked for.
     by_row: Vec<u8>,
+    /// The row of X for each row of codes.
+    order: Vec<u32>,
 }
 
 impl Coded {
@@ -46,12 +48,16 @@ impl Coded {
         features: usize,
         max_bins: usize,
         by_row: bool,
+        order: Vec<u32>,
         control: &Control,
     ) -> Result<Coded> {
+        assert_eq!(order.len(), rows);
         let groups = map_chunks(control, features, GROUP, |range| {
             let width = range.len();
             let mut values = vec![0.0f32; rows * width];
-            for (i, row) in x.chunks_exact(features).enumerate() {
+            for (i, &row) in order.iter().enumerate() {
+                let start = row as usize * features;
+                let row = &x[start..start + features];
                 for (j, &value) in row[range.clone()].iter().enumerate() {
                     // Turns -0.0 into 0.0, which has the same order but other bits.
                     values[j * rows + i] = value + 0.0;
@@ -73,6 +79,7 @@ impl Coded {
             features,
             groups,
             by_row: Vec::new(),
+            order: Vec::new(),
         };
         if by_row {
             let mut cells = vec![0; rows * features];
@@ -87,6 +94,7 @@ impl Coded {
             })?;
             coded.by_row = cells;
         }
+        coded.order = order;
         Ok(coded)
     }
 
@@ -107,6 +115,17 @@ impl Coded {
     #[inline]
     pub fn table(&self) -> &[u8] {
         &self.by_row
+    }
+
+    /// The row of X that a row of codes belongs to.
+    #[inline]
+    pub fn original(&self, row: usize) -> usize {
+        self.order[row] as usize
+    }
+
+    /// The rows of X in the order of the codes.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// Whether there are rows of codes.
@@ -246,6 +265,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn as_given(rows: usize) -> Vec<u32> {
+        (0..rows as u32).collect()
+    }
+
     proptest! {
         #[test]
         fn codes_keep_the_order(
@@ -256,7 +279,7 @@ mod tests {
                 .iter()
                 .map(|&(v, heavy)| if few { (v % 50) as f32 } else if heavy == 0 { 7.0 } else { v as f32 })
                 .collect();
-            let coded = Coded::new(&x, x.len(), 1, 0, true, &Control::serial()).unwrap();
+            let coded = Coded::new(&x, x.len(), 1, 0, true, as_given(x.len()), &Control::serial()).unwrap();
             let codes = coded.column(0);
             for i in 0..x.len() {
                 prop_assert_eq!(coded.row(i), &codes[i..=i]);
@@ -279,7 +302,7 @@ mod tests {
     #[test]
     fn continuous_data_uses_most_codes() {
         let x: Vec<f32> = (0..5000).map(|i| ((i * 7919) % 5000) as f32).collect();
-        let coded = Coded::new(&x, x.len(), 1, 0, false, &Control::serial()).unwrap();
+        let coded = Coded::new(&x, x.len(), 1, 0, false, as_given(x.len()), &Control::serial()).unwrap();
         let mut seen = [false; CODES];
         coded
             .column(0)

@@ -85,6 +85,7 @@ impl FastData {
             data.features,
             params.max_bins,
             params.max_features < data.features,
+            by_class(data.y, params.n_classes),
             control,
         )?;
         let logarithms = match params.criterion {
@@ -108,7 +109,7 @@ impl FastData {
         let Some(counts) = Counts::new(data.y, params.n_classes, weight) else {
             return Ok(None);
         };
-        let Some(root) = counts.root(data.y) else {
+        let Some(root) = counts.root(data.y, self.coded.order()) else {
             return Ok(None);
         };
         let mut total = 0.0;
@@ -129,6 +130,24 @@ impl FastData {
         };
         grow::grow(&context, root, tree, control).map(Some)
     }
+}
+
+/// All rows, grouped by class.
+fn by_class(y: &[u32], n_classes: usize) -> Vec<u32> {
+    let mut next = vec![0usize; n_classes + 1];
+    for &class in y {
+        next[class as usize + 1] += 1;
+    }
+    for class in 0..n_classes {
+        next[class + 1] += next[class];
+    }
+    let mut order = vec![0; y.len()];
+    for (row, &class) in y.iter().enumerate() {
+        let at = &mut next[class as usize];
+        order[*at] = row as u32;
+        *at += 1;
+    }
+    order
 }
 
 impl Context<'_> {
@@ -159,7 +178,7 @@ impl Context<'_> {
 
     #[inline]
     fn value(&self, row: usize, feature: usize) -> f32 {
-        self.data.x[row * self.data.features + feature]
+        self.data.x[self.coded.original(row) * self.data.features + feature]
     }
 
     /// What a side with these counts adds to the score, to the bit as
