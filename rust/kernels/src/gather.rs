@@ -6,18 +6,18 @@
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Asks for the cache line of a byte; any place will do, since this reads nothing.
+/// Asks for the cache line of an element; any place will do, since this reads nothing.
 #[inline(always)]
-fn ask(bytes: &[u8], at: usize) {
+pub fn ask<T>(elements: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let place = bytes.as_ptr().wrapping_add(at);
+        let place = elements.as_ptr().wrapping_add(at);
         // SAFETY: SSE belongs to the baseline of x86-64; a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, at);
+    let _ = (elements, at);
 }
 
 /// Copies `column[row & mask]` for each of `rows`, and meanwhile asks for `next`, the column

@@ -225,7 +225,11 @@ fn score_cuts(out: &mut ClassScan, total: i32, least: i32) -> f32 {
             let allowed = (count >= least) & (rest >= least) & (i * WIDTH + lane < cuts);
             let score = if allowed { left + right } else { 0.0 };
             scores[i][lane] = score;
-            most[lane] = if score > most[lane] { score } else { most[lane] };
+            most[lane] = if score > most[lane] {
+                score
+            } else {
+                most[lane]
+            };
         }
     }
     most.into_iter().fold(0.0, f32::max)
@@ -360,13 +364,15 @@ pub struct BlockClasses<'a> {
     pub least: u32,
 }
 
+/// The number of planes is `PLANES`, or any where that is 0: a known number leaves no loop.
 #[inline(always)]
-fn block_gini_body(
+fn block_gini_body<const PLANES: usize>(
     codes: &[u8; BLOCK],
     node: &BlockClasses,
     mut best: f64,
     out: &mut [(u8, u64); BLOCK],
 ) -> usize {
+    let planes = if PLANES == 0 { node.planes } else { PLANES };
     let mut rest = node.rows;
     let rows = node.rows.count_ones();
     let total: u32 = node.total.iter().sum();
@@ -380,7 +386,7 @@ fn block_gini_body(
             continue;
         }
         let (mut left, mut left_sum, mut right_sum) = (0u32, 0u64, 0u64);
-        for (sets, &all) in node.sets.chunks_exact(node.planes).zip(node.total) {
+        for (sets, &all) in node.sets.chunks_exact(planes).zip(node.total) {
             let mut l = 0;
             for (bit, class) in sets.iter().enumerate() {
                 l += (class & set).count_ones() << bit;
@@ -392,7 +398,9 @@ fn block_gini_body(
         }
         let right = total - left;
         let product = f64::from(left) * f64::from(right);
-        let score = left_sum as f64 * f64::from(right) + right_sum as f64 * f64::from(left);
+        // Below 2^62, and signed numbers become floats in one step.
+        let (left_sum, right_sum) = (left_sum as i64 as f64, right_sum as i64 as f64);
+        let score = left_sum * f64::from(right) + right_sum * f64::from(left);
         // Ties pass, whatever the rounding.
         if score >= best * product * (1.0 - 1e-12) {
             best = best.max(score / product);
@@ -405,13 +413,13 @@ fn block_gini_body(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn block_gini_avx2(
+fn block_gini_avx2<const PLANES: usize>(
     codes: &[u8; BLOCK],
     node: &BlockClasses,
     best: f64,
     out: &mut [(u8, u64); BLOCK],
 ) -> usize {
-    block_gini_body(codes, node, best, out)
+    block_gini_body::<PLANES>(codes, node, best, out)
 }
 
 /// The cuts of one column of a node whose Gini score (sum over both sides of the squared class
@@ -427,10 +435,17 @@ pub fn block_gini(
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
-            // SAFETY: the guard has just checked everything that the function enables.
-            unsafe { block_gini_avx2(codes, node, best, out) }
+            // SAFETY: the guard has just checked everything that the functions enable.
+            unsafe {
+                match node.planes {
+                    1 => block_gini_avx2::<1>(codes, node, best, out),
+                    2 => block_gini_avx2::<2>(codes, node, best, out),
+                    3 => block_gini_avx2::<3>(codes, node, best, out),
+                    _ => block_gini_avx2::<0>(codes, node, best, out),
+                }
+            }
         }
-        _ => block_gini_body(codes, node, best, out),
+        _ => block_gini_body::<0>(codes, node, best, out),
     }
 }
 

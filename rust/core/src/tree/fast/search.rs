@@ -216,8 +216,8 @@ impl<'a> Search<'a> {
         let mut gathered = std::mem::take(&mut self.gathered);
         // Below, a row's codes share a few cache lines that one column's would not.
         let all = context.coded.rows;
-        let by_row =
-            context.coded.has_rows() && (rows * ROWS_BELOW <= all || features <= 128 && rows * 4 <= all);
+        let by_row = context.coded.has_rows()
+            && (rows * ROWS_BELOW <= all || features <= 128 && rows * 4 <= all);
         let mask = context.row_mask();
         let mut place = 0;
         while place < self.drawn.len() {
