@@ -34,8 +34,8 @@ pub fn gather_column(column: &[u8], rows: &[u32], mask: u32, next: &[u8], out: &
     }
 }
 
-/// Rows between the one that is asked for and the one that is read.
-const AHEAD: usize = 6;
+/// Cache lines that are on their way at a time.
+const AHEAD: usize = 24;
 
 /// Some columns of a table that lies row by row.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +71,9 @@ impl RowGather {
     pub fn gather(&self, table: &[u8], rows: &[u32], mask: u32, out: &mut [u8]) {
         let (width, n) = (self.width, rows.len());
         assert_eq!(out.len(), self.columns.len() * n);
+        let ahead = (AHEAD / self.lines.len().max(1)).clamp(3, 16);
         for (i, &row) in rows.iter().enumerate() {
-            if let Some(&row) = rows.get(i + AHEAD) {
+            if let Some(&row) = rows.get(i + ahead) {
                 let start = (row & mask) as usize * width;
                 for &line in &self.lines {
                     ask(table, start + line as usize);

@@ -60,14 +60,23 @@ fn two_class_body(
     }
     let float = |count: u32, class: usize| count as i32 as f32 * scale[class];
     let [total0, total1] = sum;
-    let mut least = f32::INFINITY;
-    for code in 0..CODES {
-        let (l0, l1) = (out.left[0][code], out.left[1][code]);
-        let (r0, r1) = (total0.wrapping_sub(l0), total1.wrapping_sub(l1));
-        let cut = mix(float(l0, 0), float(l1, 1), float(r0, 0), float(r1, 1));
-        out.cut[code] = cut;
-        least = if cut < least { cut } else { least };
+    // One least value a lane, so that the loop keeps to vectors.
+    const WIDTH: usize = 8;
+    let mut least = [f32::INFINITY; WIDTH];
+    let cuts = out.cut.as_chunks_mut::<WIDTH>().0;
+    let [lefts0, lefts1] = &out.left;
+    let lefts = lefts0.as_chunks().0.iter().zip(lefts1.as_chunks().0);
+    for (cuts, (lefts0, lefts1)) in cuts.iter_mut().zip(lefts) {
+        let (lefts0, lefts1): (&[u32; WIDTH], &[u32; WIDTH]) = (lefts0, lefts1);
+        for lane in 0..WIDTH {
+            let (l0, l1) = (lefts0[lane], lefts1[lane]);
+            let (r0, r1) = (total0.wrapping_sub(l0), total1.wrapping_sub(l1));
+            let cut = mix(float(l0, 0), float(l1, 1), float(r0, 0), float(r1, 1));
+            cuts[lane] = cut;
+            least[lane] = if cut < least[lane] { cut } else { least[lane] };
+        }
     }
+    let least = least.into_iter().fold(f32::INFINITY, f32::min);
     if inside {
         for code in 0..CODES {
             let (h0, h1) = (counts[0][code], counts[1][code]);

@@ -176,9 +176,15 @@ impl Context<'_> {
         }
     }
 
+    /// Where the value of a feature is in X.
+    #[inline]
+    fn cell(&self, row: usize, feature: usize) -> usize {
+        self.coded.original(row) * self.data.features + feature
+    }
+
     #[inline]
     fn value(&self, row: usize, feature: usize) -> f32 {
-        self.data.x[self.coded.original(row) * self.data.features + feature]
+        self.data.x[self.cell(row, feature)]
     }
 
     /// What a side with these counts adds to the score, to the bit as
