@@ -62,6 +62,12 @@ impl ForestModel {
         }
     }
 
+    /// Adds a tree behind the others.
+    pub(crate) fn push_tree(&mut self, tree: &TreeArrays) {
+        self.layout = OnceLock::new();
+        self.arrays.append(tree);
+    }
+
     /// A model of one tree.
     pub fn from_tree(n_classes: usize, n_features: usize, tree: TreeArrays) -> Self {
         Self::from_trees(n_classes, n_features, vec![tree])
