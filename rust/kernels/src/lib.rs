@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod cells;
 pub mod codes;
 pub mod distance;
+pub mod gather;
 pub mod kernel_rows;
 pub mod linear;
 pub mod moments;

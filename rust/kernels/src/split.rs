@@ -60,14 +60,23 @@ fn two_class_body(
     }
     let float = |count: u32, class: usize| count as i32 as f32 * scale[class];
     let [total0, total1] = sum;
-    let mut least = f32::INFINITY;
-    for code in 0..CODES {
-        let (l0, l1) = (out.left[0][code], out.left[1][code]);
-        let (r0, r1) = (total0.wrapping_sub(l0), total1.wrapping_sub(l1));
-        let cut = mix(float(l0, 0), float(l1, 1), float(r0, 0), float(r1, 1));
-        out.cut[code] = cut;
-        least = if cut < least { cut } else { least };
+    // One least value a lane, so that the loop keeps to vectors.
+    const WIDTH: usize = 8;
+    let mut least = [f32::INFINITY; WIDTH];
+    let cuts = out.cut.as_chunks_mut::<WIDTH>().0;
+    let [lefts0, lefts1] = &out.left;
+    let lefts = lefts0.as_chunks().0.iter().zip(lefts1.as_chunks().0);
+    for (cuts, (lefts0, lefts1)) in cuts.iter_mut().zip(lefts) {
+        let (lefts0, lefts1): (&[u32; WIDTH], &[u32; WIDTH]) = (lefts0, lefts1);
+        for lane in 0..WIDTH {
+            let (l0, l1) = (lefts0[lane], lefts1[lane]);
+            let (r0, r1) = (total0.wrapping_sub(l0), total1.wrapping_sub(l1));
+            let cut = mix(float(l0, 0), float(l1, 1), float(r0, 0), float(r1, 1));
+            cuts[lane] = cut;
+            least[lane] = if cut < least[lane] { cut } else { least[lane] };
+        }
     }
+    let least = least.into_iter().fold(f32::INFINITY, f32::min);
     if inside {
         for code in 0..CODES {
             let (h0, h1) = (counts[0][code], counts[1][code]);
@@ -118,122 +127,235 @@ pub fn two_class_scan(
 /// Classes of [`sixteen_class_scan`].
 pub const LANES: usize = 16;
 
-/// Sums of squares to the left and to the right of the cut behind a code, and the count to
-/// its left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(16))]
-pub struct SquareSums {
-    /// Sum of squared class counts on the left.
-    pub left: i32,
-    /// The same on the right.
-    pub right: i32,
-    /// All rows on the left.
-    pub count: i32,
-    /// The code.
-    pub code: i32,
+/// Cuts that [`sixteen_class_scan`] handles together.
+const GROUP: usize = 4;
+
+/// Counts of up to 16 classes by code. A code has a row in each half, so that counting need not
+/// wait for the row that was just written.
+pub type ClassCounts = [[[u16; LANES]; CODES]; 2];
+
+/// The codes of a feature that occur, in rising order, and the cut behind each of them.
+pub struct ClassScan {
+    /// How many codes occur.
+    pub found: usize,
+    /// The codes; behind the last one anything.
+    pub code: [u8; CODES + GROUP],
+    /// Sum of the squared class counts to the left of the cut.
+    pub left: [i32; CODES],
+    /// The same to the right.
+    pub right: [i32; CODES],
+    /// Count on the left.
+    pub count: [i32; CODES],
+    /// Roughly the score of the cut; 0 where it is not allowed.
+    pub score: [f32; CODES],
+}
+
+impl ClassScan {
+    /// Nothing found.
+    pub fn new() -> Self {
+        ClassScan {
+            found: 0,
+            code: [0; CODES + GROUP],
+            left: [0; CODES],
+            right: [0; CODES],
+            count: [0; CODES],
+            score: [0.0; CODES],
+        }
+    }
+}
+
+impl Default for ClassScan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Nodes of fewer rows find out which codes occur by their rows, others by the counts.
+const FEW_ROWS: usize = 512;
+
+/// Lists the codes that occur, and behind them the last one again.
+#[inline(always)]
+fn list_codes(
+    codes: &[u8],
+    counts: &ClassCounts,
+    any: impl Fn(&[u16; LANES], &[u16; LANES]) -> bool,
+    out: &mut ClassScan,
+) {
+    let mut words = [0u64; CODES / 64];
+    if codes.len() < FEW_ROWS {
+        let mut seen = [false; CODES];
+        for &code in codes {
+            seen[usize::from(code)] = true;
+        }
+        for (word, seen) in words.iter_mut().zip(seen.as_chunks::<64>().0) {
+            // Multiplying gathers the lowest bits of eight bytes in the highest byte.
+            for (i, seen) in seen.as_chunks::<8>().0.iter().enumerate() {
+                let bytes = u64::from_le_bytes(seen.map(u8::from));
+                *word |= (bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+            }
+        }
+    } else {
+        for (code, (first, second)) in counts[0].iter().zip(&counts[1]).enumerate() {
+            words[code / 64] |= u64::from(any(first, second)) << (code % 64);
+        }
+    }
+    let mut found = 0;
+    for (i, &word) in words.iter().enumerate() {
+        let mut word = word;
+        while word != 0 {
+            out.code[found] = (64 * i) as u8 + word.trailing_zeros() as u8;
+            found += 1;
+            word &= word - 1;
+        }
+    }
+    out.found = found;
+    if found > 0 {
+        let last = out.code[found - 1];
+        out.code[found..found + GROUP].fill(last);
+    }
+}
+
+/// Scores the cuts roughly and returns the largest score, 0 where no cut is allowed.
+#[inline(always)]
+fn score_cuts(out: &mut ClassScan, total: i32, least: i32) -> f32 {
+    const WIDTH: usize = 8;
+    let mut most = [0.0f32; WIDTH];
+    let cuts = out.found.saturating_sub(1);
+    let (lefts, _) = out.left.as_chunks::<WIDTH>();
+    let (rights, _) = out.right.as_chunks::<WIDTH>();
+    let (counts, _) = out.count.as_chunks::<WIDTH>();
+    let (scores, _) = out.score.as_chunks_mut::<WIDTH>();
+    for i in 0..cuts.div_ceil(WIDTH) {
+        for lane in 0..WIDTH {
+            let count = counts[i][lane];
+            let rest = total - count;
+            let left = lefts[i][lane] as f32 / count as f32;
+            let right = rights[i][lane] as f32 / rest as f32;
+            let allowed = (count >= least) & (rest >= least) & (i * WIDTH + lane < cuts);
+            let score = if allowed { left + right } else { 0.0 };
+            scores[i][lane] = score;
+            most[lane] = if score > most[lane] {
+                score
+            } else {
+                most[lane]
+            };
+        }
+    }
+    most.into_iter().fold(0.0, f32::max)
 }
 
 fn sixteen_class_plain(
-    counts: &mut [[u16; LANES]; 2 * CODES],
+    codes: &[u8],
+    counts: &mut ClassCounts,
     total: &[u16; LANES],
-    out: &mut [SquareSums; CODES],
-) -> usize {
+    least: i32,
+    out: &mut ClassScan,
+) -> f32 {
+    let any = |a: &[u16; LANES], b: &[u16; LANES]| a.iter().chain(b).any(|&n| n != 0);
+    list_codes(codes, counts, any, out);
     let mut left = [0u16; LANES];
-    let mut found = 0;
-    let (first, second) = counts.split_at_mut(CODES);
-    for (code, (row, more)) in first.iter_mut().zip(second).enumerate() {
-        for (a, b) in row.iter_mut().zip(more.iter()) {
-            *a += b;
-        }
-        if row.iter().all(|&c| c == 0) {
-            continue;
-        }
-        let mut sums = SquareSums {
-            code: code as i32,
-            ..Default::default()
-        };
+    for at in 0..out.found {
+        let code = usize::from(out.code[at]);
+        let (mut lefts, mut rights, mut count) = (0i32, 0i32, 0i32);
         for class in 0..LANES {
-            left[class] = left[class].wrapping_add(row[class]);
-            let l = i32::from(left[class] as i16);
-            let r = i32::from(total[class].wrapping_sub(left[class]) as i16);
-            sums.left = sums.left.wrapping_add(l.wrapping_mul(l));
-            sums.right = sums.right.wrapping_add(r.wrapping_mul(r));
-            sums.count = sums.count.wrapping_add(l);
+            left[class] += counts[0][code][class] + counts[1][code][class];
+            let l = i32::from(left[class]);
+            let r = i32::from(total[class]) - l;
+            lefts += l * l;
+            rights += r * r;
+            count += l;
         }
-        *row = [0; LANES];
-        *more = [0; LANES];
-        out[found] = sums;
-        found += 1;
+        counts[0][code] = [0; LANES];
+        counts[1][code] = [0; LANES];
+        (out.left[at], out.right[at], out.count[at]) = (lefts, rights, count);
     }
-    found
+    let total = total.iter().map(|&n| i32::from(n)).sum();
+    score_cuts(out, total, least)
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn sixteen_class_avx2(
-    counts: &mut [[u16; LANES]; 2 * CODES],
+    codes: &[u8],
+    counts: &mut ClassCounts,
     total: &[u16; LANES],
-    out: &mut [SquareSums; CODES],
-) -> usize {
+    least: i32,
+    out: &mut ClassScan,
+) -> f32 {
     use std::arch::x86_64::*;
+    #[inline(always)]
+    fn load(row: &[u16; LANES]) -> __m256i {
+        // SAFETY: 16 numbers of 16 bits are 32 bytes; the load needs no alignment. AVX belongs
+        // to what the only caller enables.
+        unsafe { _mm256_loadu_si256(row.as_ptr().cast()) }
+    }
+    let any = |a: &[u16; LANES], b: &[u16; LANES]| {
+        let both = _mm256_or_si256(load(a), load(b));
+        _mm256_testz_si256(both, both) == 0
+    };
+    list_codes(codes, counts, any, out);
     let zero = _mm256_setzero_si256();
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: 16 numbers of 16 bits are 32 bytes; unaligned loads.
-    let total = unsafe { _mm256_loadu_si256(total.as_ptr().cast()) };
+    let all = load(total);
     let mut left = zero;
-    let mut found = 0;
-    let (first, second) = counts.split_at_mut(CODES);
-    for (code, (row, more)) in first.iter_mut().zip(second).enumerate() {
-        // SAFETY: as above, for one row of each half.
-        let add = unsafe {
-            _mm256_add_epi16(
-                _mm256_loadu_si256(row.as_ptr().cast()),
-                _mm256_loadu_si256(more.as_ptr().cast()),
-            )
-        };
-        if _mm256_testz_si256(add, add) == 1 {
-            continue;
-        }
-        *row = [0; LANES];
-        *more = [0; LANES];
-        left = _mm256_add_epi16(left, add);
-        let right = _mm256_sub_epi16(total, left);
-        let squares = _mm256_hadd_epi32(
-            _mm256_madd_epi16(left, left),
-            _mm256_madd_epi16(right, right),
-        );
-        let count = _mm256_madd_epi16(left, ones);
-        let both = _mm256_hadd_epi32(squares, _mm256_hadd_epi32(count, count));
-        let sums = _mm_add_epi32(
+    let [first, second] = counts;
+    // Adds up the lanes of four vectors.
+    let sums = |v: [__m256i; GROUP]| {
+        let a = _mm256_hadd_epi32(v[0], v[1]);
+        let b = _mm256_hadd_epi32(v[2], v[3]);
+        let both = _mm256_hadd_epi32(a, b);
+        let halves = (
             _mm256_castsi256_si128(both),
             _mm256_extracti128_si256::<1>(both),
         );
-        let sums = _mm_insert_epi32::<3>(sums, code as i32);
-        // SAFETY: `found` is at most `code`, below 256; the struct is four 32-bit integers in
-        // this order, aligned to 16 bytes.
-        unsafe { _mm_store_si128(out.as_mut_ptr().add(found).cast(), sums) };
-        found += 1;
+        _mm_add_epi32(halves.0, halves.1)
+    };
+    let mut at = 0;
+    while at < out.found {
+        let (mut lefts, mut rights, mut numbers) = ([zero; GROUP], [zero; GROUP], [zero; GROUP]);
+        for i in 0..GROUP {
+            // Behind the end the last code comes again, whose counts are 0 by then.
+            let code = usize::from(out.code[at + i]);
+            let row = _mm256_add_epi16(load(&first[code]), load(&second[code]));
+            first[code] = [0; LANES];
+            second[code] = [0; LANES];
+            left = _mm256_add_epi16(left, row);
+            let right = _mm256_sub_epi16(all, left);
+            lefts[i] = _mm256_madd_epi16(left, left);
+            rights[i] = _mm256_madd_epi16(right, right);
+            numbers[i] = _mm256_madd_epi16(left, ones);
+        }
+        // SAFETY: `at` is a multiple of 4 below `found`, which is at most 256, so that four
+        // numbers from there lie inside the arrays; the stores need no alignment.
+        unsafe {
+            _mm_storeu_si128(out.left.as_mut_ptr().add(at).cast(), sums(lefts));
+            _mm_storeu_si128(out.right.as_mut_ptr().add(at).cast(), sums(rights));
+            _mm_storeu_si128(out.count.as_mut_ptr().add(at).cast(), sums(numbers));
+        }
+        at += GROUP;
     }
-    found
+    let total = total.iter().map(|&n| i32::from(n)).sum();
+    score_cuts(out, total, least)
 }
 
-/// Scans the counts of up to 16 classes, code by code, and sets them to zero. A code's counts
-/// are in two rows, the second one 256 rows behind the first, so that filling them need not
-/// wait for the row that was just written. Returns how many codes occur; `out` describes them
-/// in rising order. All counts together are at most 32,767.
+/// Scans the counts of up to 16 classes of a node with these codes, and sets them to zero.
+/// Cuts that leave a count below `least` on a side are not allowed. Returns the largest score,
+/// roughly; 0 where there is none. All counts together are at most 32,767.
 pub fn sixteen_class_scan(
     tier: Tier,
-    counts: &mut [[u16; LANES]; 2 * CODES],
+    codes: &[u8],
+    counts: &mut ClassCounts,
     total: &[u16; LANES],
-    out: &mut [SquareSums; CODES],
-) -> usize {
+    least: i32,
+    out: &mut ClassScan,
+) -> f32 {
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
-            // SAFETY: the guard has just checked that the processor has AVX2.
-            unsafe { sixteen_class_avx2(counts, total, out) }
+            // SAFETY: the guard has just checked everything that the function enables.
+            unsafe { sixteen_class_avx2(codes, counts, total, least, out) }
         }
-        _ => sixteen_class_plain(counts, total, out),
+        _ => sixteen_class_plain(codes, counts, total, least, out),
     }
 }
 
@@ -251,13 +373,15 @@ pub struct BlockClasses<'a> {
     pub least: u32,
 }
 
+/// The number of planes is `PLANES`, or any where that is 0: a known number leaves no loop.
 #[inline(always)]
-fn block_gini_body(
+fn block_gini_body<const PLANES: usize>(
     codes: &[u8; BLOCK],
     node: &BlockClasses,
     mut best: f64,
     out: &mut [(u8, u64); BLOCK],
 ) -> usize {
+    let planes = if PLANES == 0 { node.planes } else { PLANES };
     let mut rest = node.rows;
     let rows = node.rows.count_ones();
     let total: u32 = node.total.iter().sum();
@@ -271,7 +395,7 @@ fn block_gini_body(
             continue;
         }
         let (mut left, mut left_sum, mut right_sum) = (0u32, 0u64, 0u64);
-        for (sets, &all) in node.sets.chunks_exact(node.planes).zip(node.total) {
+        for (sets, &all) in node.sets.chunks_exact(planes).zip(node.total) {
             let mut l = 0;
             for (bit, class) in sets.iter().enumerate() {
                 l += (class & set).count_ones() << bit;
@@ -283,7 +407,9 @@ fn block_gini_body(
         }
         let right = total - left;
         let product = f64::from(left) * f64::from(right);
-        let score = left_sum as f64 * f64::from(right) + right_sum as f64 * f64::from(left);
+        // Below 2^62, and signed numbers become floats in one step.
+        let (left_sum, right_sum) = (left_sum as i64 as f64, right_sum as i64 as f64);
+        let score = left_sum * f64::from(right) + right_sum * f64::from(left);
         // Ties pass, whatever the rounding.
         if score >= best * product * (1.0 - 1e-12) {
             best = best.max(score / product);
@@ -296,13 +422,13 @@ fn block_gini_body(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn block_gini_avx2(
+fn block_gini_avx2<const PLANES: usize>(
     codes: &[u8; BLOCK],
     node: &BlockClasses,
     best: f64,
     out: &mut [(u8, u64); BLOCK],
 ) -> usize {
-    block_gini_body(codes, node, best, out)
+    block_gini_body::<PLANES>(codes, node, best, out)
 }
 
 /// The cuts of one column of a node whose Gini score (sum over both sides of the squared class
@@ -318,10 +444,17 @@ pub fn block_gini(
     match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 | Tier::Avx512 if detected() >= Tier::Avx2 => {
-            // SAFETY: the guard has just checked everything that the function enables.
-            unsafe { block_gini_avx2(codes, node, best, out) }
+            // SAFETY: the guard has just checked everything that the functions enable.
+            unsafe {
+                match node.planes {
+                    1 => block_gini_avx2::<1>(codes, node, best, out),
+                    2 => block_gini_avx2::<2>(codes, node, best, out),
+                    3 => block_gini_avx2::<3>(codes, node, best, out),
+                    _ => block_gini_avx2::<0>(codes, node, best, out),
+                }
+            }
         }
-        _ => block_gini_body(codes, node, best, out),
+        _ => block_gini_body::<0>(codes, node, best, out),
     }
 }
 
@@ -397,35 +530,52 @@ mod tests {
         }
 
         #[test]
-        fn sixteen_classes(rows in prop::collection::vec((0u8.., 0usize..LANES, 1u16..60), 1..500)) {
-            let mut counts = [[0u16; LANES]; 2 * CODES];
+        fn sixteen_classes(
+            rows in prop::collection::vec((0u8.., 0usize..LANES, 1u16..60), 1..500),
+            least in 0i32..300,
+        ) {
+            let mut counts = [[[0u16; LANES]; CODES]; 2];
             let mut total = [0u16; LANES];
             for (i, &(code, class, n)) in rows.iter().enumerate() {
-                counts[usize::from(code) + i % 2 * CODES][class] += n;
+                counts[i % 2][usize::from(code)][class] += n;
                 total[class] += n;
             }
+            let codes: Vec<u8> = rows.iter().map(|r| r.0).collect();
+            let mut sorted = codes.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            let all: i32 = total.iter().map(|&n| i32::from(n)).sum();
             let mut first = None;
             for tier in supported() {
                 let mut given = counts;
-                let mut out = [SquareSums::default(); CODES];
-                let found = sixteen_class_scan(tier, &mut given, &total, &mut out);
-                prop_assert!(given.iter().flatten().all(|&n| n == 0));
-                let out = out[..found].to_vec();
-                for sums in &out {
+                let mut out = ClassScan::new();
+                let most = sixteen_class_scan(tier, &codes, &mut given, &total, least, &mut out);
+                prop_assert!(given.iter().flatten().flatten().all(|&n| n == 0));
+                prop_assert_eq!(&out.code[..out.found], &sorted);
+                let mut best = 0.0f64;
+                for (at, &code) in sorted.iter().enumerate() {
                     let mut left = [0i32; LANES];
-                    let code = sums.code as usize;
-                    let rows = counts[..=code].iter().chain(&counts[CODES..=CODES + code]);
-                    for row in rows {
-                        for (l, &n) in left.iter_mut().zip(row) {
-                            *l += i32::from(n);
-                        }
+                    for row in rows.iter().filter(|row| row.0 <= code) {
+                        left[row.1] += i32::from(row.2);
                     }
                     let right = left.iter().zip(&total).map(|(l, &t)| i32::from(t) - l);
-                    prop_assert_eq!(sums.count, left.iter().sum::<i32>());
-                    prop_assert_eq!(sums.left, left.iter().map(|l| l * l).sum::<i32>());
-                    prop_assert_eq!(sums.right, right.map(|r| r * r).sum::<i32>());
+                    let count = left.iter().sum::<i32>();
+                    prop_assert_eq!(out.count[at], count);
+                    prop_assert_eq!(out.left[at], left.iter().map(|l| l * l).sum::<i32>());
+                    prop_assert_eq!(out.right[at], right.map(|r| r * r).sum::<i32>());
+                    if at + 1 < sorted.len() {
+                        let mut score = 0.0;
+                        if count.min(all - count) >= least {
+                            score = f64::from(out.left[at]) / f64::from(count)
+                                + f64::from(out.right[at]) / f64::from(all - count);
+                        }
+                        prop_assert!((f64::from(out.score[at]) - score).abs() <= score * 1e-6);
+                        best = best.max(score);
+                    }
                 }
-                prop_assert_eq!(&out, first.get_or_insert_with(|| out.clone()));
+                prop_assert!((f64::from(most) - best).abs() <= best * 1e-6);
+                let bits: Vec<u32> = out.score[..sorted.len() - 1].iter().map(|s| s.to_bits()).collect();
+                prop_assert_eq!(&bits, first.get_or_insert_with(|| bits.clone()));
             }
         }
 

@@ -2,9 +2,13 @@
 //! samples, each node choosing among a few drawn features.
 
 use crate::error::{Error, Result};
-use crate::parallel::{Control, map_chunks};
+use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::{ForestModel, Prepared, Targets, TrainingSet, TreeParams};
+
+mod queue;
+
+use queue::in_order;
 
 /// Settings of the ensemble.
 #[derive(Clone, Copy, Debug)]
@@ -127,9 +131,8 @@ pub fn fit_forest(
     } else {
         *control
     };
-    let numbered = |i: usize| (forest.first_tree + i) as u64;
-    let grown = map_chunks(control, forest.n_trees, 1, |range| {
-        let tree = numbered(range.start);
+    let grow = |i: usize| {
+        let tree = (forest.first_tree + i) as u64;
         if !forest.bootstrap {
             return Ok((prepared.grow(data.weight, tree, &within)?, Vec::new()));
         }
@@ -142,9 +145,13 @@ pub fn fit_forest(
             Vec::new()
         };
         Ok((grown, drawn))
+    };
+    let mut model = ForestModel::from_trees(data.targets.outputs(), data.features, Vec::new());
+    let mut drawn = Vec::new();
+    in_order(control, forest.n_trees, grow, |(tree, rows)| {
+        model.push_tree(&tree);
+        drawn.push(rows);
     })?;
-    let (trees, drawn): (Vec<_>, Vec<_>) = grown.into_iter().unzip();
-    let model = ForestModel::from_trees(data.targets.outputs(), data.features, trees);
     if !forest.oob || !forest.bootstrap {
         return Ok((model, None));
     }

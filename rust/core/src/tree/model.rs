@@ -63,6 +63,12 @@ impl ForestModel {
         }
     }
 
+    /// Adds a tree behind the others.
+    pub(crate) fn push_tree(&mut self, tree: &TreeArrays) {
+        self.layout = OnceLock::new();
+        self.arrays.append(tree);
+    }
+
     /// A model of one tree.
     pub fn from_tree(outputs: Outputs, n_features: usize, tree: TreeArrays) -> Self {
         Self::from_trees(outputs, n_features, vec![tree])

@@ -10,6 +10,7 @@ use crate::tree::bins::midpoint;
 use crate::tree::nodes::Split;
 use crate::tree::sorted::tie_rank;
 use ironlearn_kernels::bytes::{BLOCK, block_equal, ranks};
+use ironlearn_kernels::gather::ask;
 use ironlearn_kernels::split::{BlockClasses, block_cuts, block_gini};
 
 /// At most 64 rows, and their columns where every node looks at every feature.
@@ -99,9 +100,17 @@ impl Block {
         self.columns.resize(first + features.len(), [0; BLOCK]);
         let mut columns = std::mem::take(&mut self.columns);
         for i in bits(rows) {
-            let codes = context.coded.row(self.rows[i] as usize);
+            ask(context.coded.row(self.rows[i] as usize), 0);
+        }
+        for i in bits(rows) {
+            let row = self.rows[i] as usize;
+            let codes = context.coded.row(row);
             for (column, &feature) in columns[first..].iter_mut().zip(features) {
                 column[i] = codes[feature];
+                if context.coded.has_ranges(feature) {
+                    // Ranked below, and far from the codes.
+                    ask(context.data.x, context.cell(row, feature));
+                }
             }
         }
         for (column, &feature) in columns[first..].iter_mut().zip(features) {

@@ -3,6 +3,8 @@
 use crate::error::Result;
 use crate::parallel::{Control, fill_chunks, map_chunks};
 use crate::tree::bins::Bins;
+use ironlearn_kernels::gather::ask;
+use std::ops::Range;
 
 /// Distinct codes.
 pub(super) const CODES: usize = 256;
@@ -36,6 +38,8 @@ pub(super) struct Coded {
     groups: Vec<Group>,
     /// The same codes row by row, where asked for.
     by_row: Vec<u8>,
+    /// The row of X for each row of codes.
+    order: Vec<u32>,
 }
 
 impl Coded {
@@ -46,26 +50,26 @@ impl Coded {
         features: usize,
         max_bins: usize,
         by_row: bool,
+        order: Vec<u32>,
         control: &Control,
     ) -> Result<Coded> {
+        assert_eq!(order.len(), rows);
+        let mut place = vec![0u32; rows];
+        for (at, &row) in order.iter().enumerate() {
+            place[row as usize] = at as u32;
+        }
+        let input = Input {
+            x,
+            features,
+            place: &place,
+        };
         let groups = map_chunks(control, features, GROUP, |range| {
-            let width = range.len();
-            let mut values = vec![0.0f32; rows * width];
-            for (i, row) in x.chunks_exact(features).enumerate() {
-                for (j, &value) in row[range.clone()].iter().enumerate() {
-                    // Turns -0.0 into 0.0, which has the same order but other bits.
-                    values[j * rows + i] = value + 0.0;
-                }
-            }
-            let mut codes = vec![0; rows * width];
-            let mut meaning = Vec::with_capacity(width);
-            for (column, out) in values
-                .chunks_exact_mut(rows)
-                .zip(codes.chunks_exact_mut(rows))
-            {
-                control.check()?;
-                meaning.push(code_column(column, max_bins, out));
-            }
+            let mut codes = vec![0; rows * range.len()];
+            let meaning = if max_bins > 0 {
+                input.code_bins(range, max_bins, &mut codes, control)?
+            } else {
+                input.code(range, &mut codes, control)?
+            };
             Ok(Group { codes, meaning })
         })?;
         let mut coded = Coded {
@@ -73,6 +77,7 @@ impl Coded {
             features,
             groups,
             by_row: Vec::new(),
+            order: Vec::new(),
         };
         if by_row {
             let mut cells = vec![0; rows * features];
@@ -87,6 +92,7 @@ impl Coded {
             })?;
             coded.by_row = cells;
         }
+        coded.order = order;
         Ok(coded)
     }
 
@@ -101,6 +107,23 @@ impl Coded {
     #[inline]
     pub fn row(&self, row: usize) -> &[u8] {
         &self.by_row[row * self.features..(row + 1) * self.features]
+    }
+
+    /// The codes of all rows, one row after another; empty where they were not asked for.
+    #[inline]
+    pub fn table(&self) -> &[u8] {
+        &self.by_row
+    }
+
+    /// The row of X that a row of codes belongs to.
+    #[inline]
+    pub fn original(&self, row: usize) -> usize {
+        self.order[row] as usize
+    }
+
+    /// The rows of X in the order of the codes.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// Whether there are rows of codes.
@@ -121,71 +144,187 @@ impl Coded {
     }
 }
 
-fn code_column(values: &mut [f32], max_bins: usize, out: &mut [u8]) -> Meaning {
-    if max_bins > 0 {
-        let mut sorted = values.to_vec();
-        let bins = Bins::new(&mut sorted, max_bins);
-        for (o, &v) in out.iter_mut().zip(values.iter()) {
-            *o = bins.code(v) as u8;
+/// Rows that are turned into columns at once.
+const CHUNK: usize = 512;
+
+/// Rows between the one whose memory is asked for and the one that is read.
+const AHEAD: usize = 12;
+
+/// X and where its rows go.
+struct Input<'a> {
+    x: &'a [f32],
+    features: usize,
+    /// The row of codes for each row of X.
+    place: &'a [u32],
+}
+
+impl Input<'_> {
+    /// Calls `visit` for each column of each chunk of rows with the column's number within the
+    /// range, its values and where they go. Reads X row by row and copies only a chunk.
+    fn by_chunk(
+        &self,
+        range: Range<usize>,
+        control: &Control,
+        mut visit: impl FnMut(usize, &[f32], &[u32]),
+    ) -> Result<()> {
+        let mut columns = vec![[0.0f32; CHUNK]; range.len()];
+        for (rows, place) in self
+            .x
+            .chunks(CHUNK * self.features)
+            .zip(self.place.chunks(CHUNK))
+        {
+            control.check()?;
+            for (i, row) in rows.chunks_exact(self.features).enumerate() {
+                ask(rows, (i + AHEAD) * self.features + range.start);
+                for (column, &value) in columns.iter_mut().zip(&row[range.clone()]) {
+                    // Turns -0.0 into 0.0, which has the same order but other bits.
+                    column[i] = value + 0.0;
+                }
+            }
+            for (j, column) in columns.iter().enumerate() {
+                visit(j, &column[..place.len()], place);
+            }
         }
-        let Bins { low, high } = bins;
-        return Meaning::Exact { low, high };
+        Ok(())
     }
-    match distinct(values, out) {
-        Some(low) => Meaning::Exact {
-            high: low.clone(),
-            low,
-        },
-        None => {
-            code_by_edges(values, &edges(values), out);
-            Meaning::Ranges
+
+    /// Codes columns without loss where they have at most 256 values, else by quantiles.
+    fn code(
+        &self,
+        range: Range<usize>,
+        codes: &mut [u8],
+        control: &Control,
+    ) -> Result<Vec<Meaning>> {
+        let rows = self.place.len();
+        let mut values: Vec<Values> = range.clone().map(|_| Values::new()).collect();
+        self.by_chunk(range.clone(), control, |j, column, place| {
+            values[j].code(column, place, &mut codes[j * rows..(j + 1) * rows]);
+        })?;
+        let mut cuts = Vec::new();
+        for (j, (values, codes)) in values.iter().zip(codes.chunks_exact_mut(rows)).enumerate() {
+            cuts.push(values.many.then(|| {
+                let step = rows.div_ceil(SAMPLE).max(1);
+                let column = self.x[range.start + j..].iter().step_by(self.features);
+                edges(column.step_by(step).map(|&v| v + 0.0).collect())
+            }));
+            if !values.many {
+                let rank = values.ranks();
+                for code in codes {
+                    *code = rank[usize::from(*code)];
+                }
+            }
         }
+        if cuts.iter().any(Option::is_some) {
+            self.by_chunk(range, control, |j, column, place| {
+                if let Some(edges) = &cuts[j] {
+                    code_by_edges(column, edges, place, &mut codes[j * rows..(j + 1) * rows]);
+                }
+            })?;
+        }
+        let meaning = values.into_iter().map(|values| {
+            if values.many {
+                return Meaning::Ranges;
+            }
+            let mut low = values.found;
+            low.sort_unstable_by(f32::total_cmp);
+            Meaning::Exact {
+                high: low.clone(),
+                low,
+            }
+        });
+        Ok(meaning.collect())
+    }
+
+    /// Codes columns by at most `max_bins` bins each.
+    fn code_bins(
+        &self,
+        range: Range<usize>,
+        max_bins: usize,
+        codes: &mut [u8],
+        control: &Control,
+    ) -> Result<Vec<Meaning>> {
+        let rows = self.place.len();
+        let mut meaning = Vec::with_capacity(range.len());
+        for (feature, codes) in range.zip(codes.chunks_exact_mut(rows)) {
+            control.check()?;
+            let column = || self.x[feature..].iter().step_by(self.features);
+            let mut sorted: Vec<f32> = column().map(|&v| v + 0.0).collect();
+            let bins = Bins::new(&mut sorted, max_bins);
+            for (&value, &at) in column().zip(self.place) {
+                codes[at as usize] = bins.code(value + 0.0) as u8;
+            }
+            let Bins { low, high } = bins;
+            meaning.push(Meaning::Exact { low, high });
+        }
+        Ok(meaning)
     }
 }
 
-/// Gives each of at most 256 distinct values its rank as code and returns them in order.
-fn distinct(values: &[f32], out: &mut [u8]) -> Option<Vec<f32>> {
-    const SLOTS: usize = 1024;
-    const FREE: u16 = u16::MAX;
-    let mut keys = [0u32; SLOTS];
-    let mut number = [FREE; SLOTS];
-    let mut found: Vec<f32> = Vec::new();
-    for (o, &value) in out.iter_mut().zip(values) {
-        let bits = value.to_bits();
-        let mut slot = (bits.wrapping_mul(0x9e37_79b1) >> 22) as usize;
-        loop {
-            if number[slot] == FREE {
-                if found.len() == CODES {
-                    return None;
-                }
-                keys[slot] = bits;
-                number[slot] = found.len() as u16;
-                found.push(value);
-            }
-            if keys[slot] == bits {
-                break;
-            }
-            slot = (slot + 1) % SLOTS;
+/// Places of the table of distinct values: a power of two, mostly free.
+const SLOTS: usize = 1024;
+const FREE: u16 = u16::MAX;
+
+/// The distinct values of a column, in the order in which they came.
+struct Values {
+    keys: [u32; SLOTS],
+    number: [u16; SLOTS],
+    found: Vec<f32>,
+    /// Whether there are more than codes; then the rest is not looked at.
+    many: bool,
+}
+
+impl Values {
+    fn new() -> Values {
+        Values {
+            keys: [0; SLOTS],
+            number: [FREE; SLOTS],
+            found: Vec::new(),
+            many: false,
         }
-        *o = number[slot] as u8;
     }
-    let mut order: Vec<usize> = (0..found.len()).collect();
-    order.sort_unstable_by(|&a, &b| found[a].total_cmp(&found[b]));
-    let mut rank = [0u8; CODES];
-    for (r, &i) in order.iter().enumerate() {
-        rank[i] = r as u8;
+
+    /// Writes each value's number to its place.
+    fn code(&mut self, values: &[f32], place: &[u32], out: &mut [u8]) {
+        if self.many {
+            return;
+        }
+        for (&value, &at) in values.iter().zip(place) {
+            let bits = value.to_bits();
+            let mut slot = (bits.wrapping_mul(0x9e37_79b1) >> 22) as usize;
+            loop {
+                if self.number[slot] == FREE {
+                    if self.found.len() == CODES {
+                        self.many = true;
+                        return;
+                    }
+                    self.keys[slot] = bits;
+                    self.number[slot] = self.found.len() as u16;
+                    self.found.push(value);
+                }
+                if self.keys[slot] == bits {
+                    break;
+                }
+                slot = (slot + 1) % SLOTS;
+            }
+            out[at as usize] = self.number[slot] as u8;
+        }
     }
-    for o in out.iter_mut() {
-        *o = rank[usize::from(*o)];
+
+    /// Each number's rank among the values.
+    fn ranks(&self) -> [u8; CODES] {
+        let mut order: Vec<usize> = (0..self.found.len()).collect();
+        order.sort_unstable_by(|&a, &b| self.found[a].total_cmp(&self.found[b]));
+        let mut rank = [0; CODES];
+        for (r, i) in order.into_iter().enumerate() {
+            rank[i] = r as u8;
+        }
+        rank
     }
-    Some(order.into_iter().map(|i| found[i]).collect())
 }
 
 /// At most 255 rising upper edges of bins: quantiles of a sample, and where heavy values leave
 /// some over, quantiles of its distinct values.
-fn edges(values: &[f32]) -> Vec<f32> {
-    let step = values.len().div_ceil(SAMPLE).max(1);
-    let mut sample: Vec<f32> = values.iter().copied().step_by(step).collect();
+fn edges(mut sample: Vec<f32>) -> Vec<f32> {
     sample.sort_unstable_by(f32::total_cmp);
     let quantiles = |sorted: &[f32], count: usize| -> Vec<f32> {
         let mut edges: Vec<f32> = (1..=count)
@@ -205,8 +344,8 @@ fn edges(values: &[f32]) -> Vec<f32> {
     edges
 }
 
-/// The number of edges below each value, by binary search without branches.
-fn code_by_edges(values: &[f32], edges: &[f32], out: &mut [u8]) {
+/// Writes the number of edges below each value to its place, by binary search without branches.
+fn code_by_edges(values: &[f32], edges: &[f32], place: &[u32], out: &mut [u8]) {
     let mut padded = [f32::INFINITY; CODES];
     padded[..edges.len()].copy_from_slice(edges);
     const LANES: usize = 16;
@@ -226,11 +365,11 @@ fn code_by_edges(values: &[f32], edges: &[f32], out: &mut [u8]) {
         }
         at
     };
-    for (values, out) in values.chunks(LANES).zip(out.chunks_mut(LANES)) {
+    for (values, place) in values.chunks(LANES).zip(place.chunks(LANES)) {
         let mut lanes = [0.0; LANES];
         lanes[..values.len()].copy_from_slice(values);
-        for (o, at) in out.iter_mut().zip(search(&lanes)) {
-            *o = at as u8;
+        for (&at, code) in place.iter().zip(search(&lanes)) {
+            out[at as usize] = code as u8;
         }
     }
 }
@@ -239,6 +378,10 @@ fn code_by_edges(values: &[f32], edges: &[f32], out: &mut [u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn as_given(rows: usize) -> Vec<u32> {
+        (0..rows as u32).collect()
+    }
 
     proptest! {
         #[test]
@@ -250,7 +393,7 @@ mod tests {
                 .iter()
                 .map(|&(v, heavy)| if few { (v % 50) as f32 } else if heavy == 0 { 7.0 } else { v as f32 })
                 .collect();
-            let coded = Coded::new(&x, x.len(), 1, 0, true, &Control::serial()).unwrap();
+            let coded = Coded::new(&x, x.len(), 1, 0, true, as_given(x.len()), &Control::serial()).unwrap();
             let codes = coded.column(0);
             for i in 0..x.len() {
                 prop_assert_eq!(coded.row(i), &codes[i..=i]);
@@ -273,7 +416,16 @@ mod tests {
     #[test]
     fn continuous_data_uses_most_codes() {
         let x: Vec<f32> = (0..5000).map(|i| ((i * 7919) % 5000) as f32).collect();
-        let coded = Coded::new(&x, x.len(), 1, 0, false, &Control::serial()).unwrap();
+        let coded = Coded::new(
+            &x,
+            x.len(),
+            1,
+            0,
+            false,
+            as_given(x.len()),
+            &Control::serial(),
+        )
+        .unwrap();
         let mut seen = [false; CODES];
         coded
             .column(0)

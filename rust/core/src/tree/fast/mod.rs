@@ -85,6 +85,7 @@ impl FastData {
             data.features,
             params.max_bins,
             params.max_features < data.features,
+            by_class(data.targets.codes(), params.n_classes),
             control,
         )?;
         let logarithms = match params.criterion {
@@ -108,7 +109,7 @@ impl FastData {
         let Some(counts) = Counts::new(data.targets.codes(), params.n_classes, weight) else {
             return Ok(None);
         };
-        let Some(root) = counts.root(data.targets.codes()) else {
+        let Some(root) = counts.root(data.targets.codes(), self.coded.order()) else {
             return Ok(None);
         };
         let mut total = 0.0;
@@ -131,15 +132,39 @@ impl FastData {
     }
 }
 
+/// All rows, grouped by class.
+fn by_class(y: &[u32], n_classes: usize) -> Vec<u32> {
+    let mut next = vec![0usize; n_classes + 1];
+    for &class in y {
+        next[class as usize + 1] += 1;
+    }
+    for class in 0..n_classes {
+        next[class + 1] += next[class];
+    }
+    let mut order = vec![0; y.len()];
+    for (row, &class) in y.iter().enumerate() {
+        let at = &mut next[class as usize];
+        order[*at] = row as u32;
+        *at += 1;
+    }
+    order
+}
+
 impl Context<'_> {
     /// Whether some cuts are not allowed because a side would be too small.
     fn limited(&self) -> bool {
         self.params.min_samples_leaf > 1 || self.params.min_weight_leaf > 0.0
     }
 
+    /// The bits of a packed row that are its number.
+    #[inline]
+    fn row_mask(&self) -> u32 {
+        ((1u64 << self.shift) - 1) as u32
+    }
+
     #[inline]
     fn row(&self, packed: u32) -> usize {
-        (packed & ((1u64 << self.shift) - 1) as u32) as usize
+        (packed & self.row_mask()) as usize
     }
 
     #[inline]
@@ -151,9 +176,15 @@ impl Context<'_> {
         }
     }
 
+    /// Where the value of a feature is in X.
+    #[inline]
+    fn cell(&self, row: usize, feature: usize) -> usize {
+        self.coded.original(row) * self.data.features + feature
+    }
+
     #[inline]
     fn value(&self, row: usize, feature: usize) -> f32 {
-        self.data.x[row * self.data.features + feature]
+        self.data.x[self.cell(row, feature)]
     }
 
     /// What a side with these counts adds to the score, to the bit as

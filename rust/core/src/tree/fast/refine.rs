@@ -3,6 +3,7 @@
 use super::search::{Hidden, ROUNDING, Search, View};
 use crate::tree::Criterion;
 use ironlearn_kernels::bytes::{count_below, rows_equal};
+use ironlearn_kernels::gather::ask;
 
 /// Classes of a code whose corners are all tried.
 const CORNERS: usize = 5;
@@ -65,11 +66,17 @@ impl Search<'_> {
             let mut word = word;
             while word != 0 {
                 let i = block * 64 + word.trailing_zeros() as usize;
-                let value = context.value(context.row(view.wide.packed[i]), entry.feature);
-                // Turns -0.0 into 0.0, as the codes do.
-                members.push((ordered(value + 0.0), i as u32));
+                let cell = context.cell(context.row(view.wide.packed[i]), entry.feature);
+                // The values are far apart: all are asked for before the first is read.
+                ask(context.data.x, cell);
+                members.push((0, i as u32));
                 word &= word - 1;
             }
+        }
+        for (value, i) in members.iter_mut() {
+            let row = context.row(view.wide.packed[*i as usize]);
+            // Turns -0.0 into 0.0, as the codes do.
+            *value = ordered(context.value(row, entry.feature) + 0.0);
         }
         if self.corners_reach(view, &left, members) {
             members.sort_unstable();

@@ -4,7 +4,7 @@ use super::codes::CODES;
 use super::search::{Cut, Hidden, ROUNDING, Search, View};
 use crate::tree::Criterion;
 use crate::tree::sorted::tie_rank;
-use ironlearn_kernels::split::{LANES, sixteen_class_scan, two_class_scan};
+use ironlearn_kernels::split::{ClassCounts, LANES, sixteen_class_scan, two_class_scan};
 
 /// Relative error that single precision may leave in a screened cut.
 const SCREEN: f32 = 4e-6;
@@ -118,72 +118,49 @@ impl Search<'_> {
         }
         for class in 0..view.wide.total.len() {
             let range = view.class(class);
-            let class = class % LANES;
-            let (first, second) = self.sixteen.split_at_mut(CODES);
-            let codes = &codes[range.clone()];
-            if view.counts.is_empty() {
-                let mut pairs = codes.chunks_exact(2);
-                for pair in &mut pairs {
-                    first[usize::from(pair[0])][class] += 1;
-                    second[usize::from(pair[1])][class] += 1;
-                }
-                for &code in pairs.remainder() {
-                    first[usize::from(code)][class] += 1;
-                }
-            } else {
-                let counts = &view.counts[range];
-                let mut pairs = codes.chunks_exact(2).zip(counts.chunks_exact(2));
-                for (pair, counts) in &mut pairs {
-                    first[usize::from(pair[0])][class] += counts[0] as u16;
-                    second[usize::from(pair[1])][class] += counts[1] as u16;
-                }
-                if let (1, Some(&code), Some(&count)) =
-                    (codes.len() % 2, codes.last(), counts.last())
-                {
-                    first[usize::from(code)][class] += count as u16;
-                }
-            }
+            let counts = view.counts.get(range.clone()).unwrap_or(&[]);
+            count_class(&codes[range], counts, class % LANES, &mut self.sixteen);
         }
-        let found = sixteen_class_scan(context.tier, &mut self.sixteen, &total, &mut self.sums);
-        let mut best = self.to_beat();
-        let all = f64::from(view.count);
-        let least = context.params.min_samples_leaf as f64;
-        let light = context.params.min_weight_leaf;
+        let params = context.params;
         let least = if context.unit {
-            least.max(light)
+            (params.min_samples_leaf as f64).max(params.min_weight_leaf)
         } else {
-            light
+            params.min_weight_leaf
         };
-        for i in 0..found.saturating_sub(1) {
-            let sums = self.sums[i];
-            let (l, r) = (f64::from(sums.left), f64::from(sums.right));
-            let left = f64::from(sums.count);
-            let right = all - left;
-            if l * right + r * left < best * (left * right) * (1.0 - ROUNDING) {
-                continue;
+        // Counts are integers, and no larger than this.
+        let least = least.ceil().min(f64::from(i16::MAX)) as i32;
+        let (counts, cuts) = (&mut self.sixteen, &mut self.cuts);
+        let most = sixteen_class_scan(context.tier, codes, counts, &total, least, cuts);
+        let found = self.cuts.found;
+        let all = f64::from(view.count);
+        let screen = |best: f64| (best * (1.0 - f64::from(SCREEN))) as f32;
+        let rank = tie_rank(view.key, feature);
+        if most > 0.0 && most >= screen(self.to_beat()) {
+            let screen = screen(self.to_beat().max(f64::from(most)));
+            for i in 0..found - 1 {
+                if self.cuts.score[i] < screen {
+                    continue;
+                }
+                let left = f64::from(self.cuts.count[i]);
+                let (l, r) = (self.cuts.left[i], self.cuts.right[i]);
+                self.offer(Cut {
+                    score: f64::from(l) / left + f64::from(r) / (all - left),
+                    rank,
+                    feature,
+                    place,
+                    code: self.cuts.code[i],
+                    inside: None,
+                });
             }
-            if left < least || right < least {
-                continue;
-            }
-            let cut = Cut {
-                score: l / left + r / right,
-                rank: tie_rank(view.key, feature),
-                feature,
-                place,
-                code: sums.code as u8,
-                inside: None,
-            };
-            self.offer(cut);
-            best = self.to_beat();
         }
         if context.coded.has_ranges(feature) {
+            let best = self.to_beat();
             let mut before = (0.0, 0.0);
             for i in 0..found {
-                let sums = self.sums[i];
-                let left = f64::from(sums.count);
+                let left = f64::from(self.cuts.count[i]);
                 let (held, right) = (left - before.1, all - left);
                 let rest = if right > 0.0 {
-                    f64::from(sums.right) / right
+                    f64::from(self.cuts.right[i]) / right
                 } else {
                     0.0
                 };
@@ -194,10 +171,10 @@ impl Search<'_> {
                         bound,
                         place,
                         feature,
-                        code: sums.code as u8,
+                        code: self.cuts.code[i],
                     });
                 }
-                before = (f64::from(sums.left) / left, left);
+                before = (f64::from(self.cuts.left[i]) / left, left);
             }
         }
         found >= 2
@@ -272,6 +249,30 @@ impl Search<'_> {
         self.left = left;
         self.many = many;
         several >= 2
+    }
+}
+
+/// Adds each code's count in this class; 1 where `counts` is empty.
+fn count_class(codes: &[u8], counts: &[u32], class: usize, out: &mut ClassCounts) {
+    let [first, second] = out;
+    let pairs = codes.chunks_exact(2);
+    let last = pairs.remainder().first();
+    if counts.is_empty() {
+        for pair in pairs {
+            first[usize::from(pair[0])][class] += 1;
+            second[usize::from(pair[1])][class] += 1;
+        }
+        if let Some(&code) = last {
+            first[usize::from(code)][class] += 1;
+        }
+    } else {
+        for (pair, counts) in pairs.zip(counts.chunks_exact(2)) {
+            first[usize::from(pair[0])][class] += counts[0] as u16;
+            second[usize::from(pair[1])][class] += counts[1] as u16;
+        }
+        if let (Some(&code), Some(&count)) = (last, counts.last()) {
+            first[usize::from(code)][class] += count as u16;
+        }
     }
 }
 

@@ -8,13 +8,17 @@ use crate::parallel::{Control, map_chunks};
 use crate::rng::Stream;
 use crate::tree::Criterion;
 use crate::tree::sorted::tie_rank;
-use ironlearn_kernels::split::{LANES, SquareSums, TwoClassScan};
+use ironlearn_kernels::gather::{RowGather, gather_column};
+use ironlearn_kernels::split::{ClassCounts, ClassScan, LANES, TwoClassScan};
 
 /// Relative error that double precision may leave in a score.
 pub(super) const ROUNDING: f64 = 1e-12;
 
 /// Cells of a node that make a second thread worth while.
 const PARALLEL: usize = 1 << 17;
+
+/// Where a node has less than this part of all rows, codes are read row by row.
+const ROWS_BELOW: usize = 32;
 
 /// A cut of one feature.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +93,8 @@ pub(super) struct Search<'a> {
     pub context: &'a Context<'a>,
     pub(super) two: Box<[[u32; CODES]; 2]>,
     pub(super) scan: Box<TwoClassScan>,
-    pub(super) sixteen: Box<[[u16; LANES]; 2 * CODES]>,
-    pub(super) sums: Box<[SquareSums; CODES]>,
+    pub(super) sixteen: Box<ClassCounts>,
+    pub(super) cuts: Box<ClassScan>,
     /// Counts by code and class, and rows by code.
     pub(super) many: Vec<u32>,
     pub(super) rows: Box<[u32; CODES]>,
@@ -102,6 +106,7 @@ pub(super) struct Search<'a> {
     /// Codes of drawn features, one after another.
     gathered: Vec<u8>,
     drawn: Vec<usize>,
+    row_gather: RowGather,
     pub draw: Draw,
 }
 
@@ -146,8 +151,8 @@ impl<'a> Search<'a> {
             context,
             two: Box::new([[0; CODES]; 2]),
             scan: Box::default(),
-            sixteen: vec![[0; LANES]; 2 * CODES].try_into().expect("512 rows"),
-            sums: Box::new([SquareSums::default(); CODES]),
+            sixteen: Box::new([[[0; LANES]; CODES]; 2]),
+            cuts: Box::default(),
             many: Vec::new(),
             rows: Box::new([0; CODES]),
             left: vec![0; classes],
@@ -156,6 +161,7 @@ impl<'a> Search<'a> {
             varying: Vec::new(),
             gathered: Vec::new(),
             drawn: Vec::new(),
+            row_gather: RowGather::default(),
             draw: Draw::new(context.data.features),
         }
     }
@@ -210,8 +216,9 @@ impl<'a> Search<'a> {
         let mut gathered = std::mem::take(&mut self.gathered);
         // Below, a row's codes share a few cache lines that one column's would not.
         let all = context.coded.rows;
-        let by_row =
-            context.coded.has_rows() && (rows * 64 <= all || features <= 128 && rows * 4 <= all);
+        let by_row = context.coded.has_rows()
+            && (rows * ROWS_BELOW <= all || features <= 128 && rows * 4 <= all);
+        let mask = context.row_mask();
         let mut place = 0;
         while place < self.drawn.len() {
             let feature = self.drawn[place];
@@ -219,19 +226,17 @@ impl<'a> Search<'a> {
                 gathered.resize(self.drawn.len() * rows, 0);
             }
             if !by_row {
-                let column = context.coded.column(feature);
+                let next = self.drawn.get(place + 1);
+                let next = next.map_or(&[][..], |&feature| context.coded.column(feature));
                 let out = &mut gathered[place * rows..(place + 1) * rows];
-                for (o, &packed) in out.iter_mut().zip(&view.wide.packed) {
-                    *o = column[context.row(packed)];
-                }
+                let column = context.coded.column(feature);
+                gather_column(column, &view.wide.packed, mask, next, out);
             } else if place == 0 || place >= context.params.max_features {
-                let wanted = &self.drawn[place..];
-                for (i, &packed) in view.wide.packed.iter().enumerate() {
-                    let row = context.coded.row(context.row(packed));
-                    for (j, &feature) in wanted.iter().enumerate() {
-                        gathered[(place + j) * rows + i] = row[feature];
-                    }
-                }
+                let wanted = self.drawn[place..].iter().copied();
+                self.row_gather.choose(features, wanted);
+                let out = &mut gathered[place * rows..self.drawn.len() * rows];
+                let table = context.coded.table();
+                self.row_gather.gather(table, &view.wide.packed, mask, out);
             }
             let codes = &gathered[place * rows..(place + 1) * rows];
             self.look_at(view, place, feature, codes);

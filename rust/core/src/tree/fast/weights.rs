@@ -72,34 +72,30 @@ impl Counts {
         self.count.is_empty()
     }
 
-    /// All rows with a positive count, grouped by class.
-    pub fn root(&self, y: &[u32]) -> Option<Wide> {
-        let count = |row: usize| self.count.get(row).copied().unwrap_or(1);
+    /// All rows with a positive count. `order` has all rows, grouped by class; a row's number
+    /// is its place there.
+    pub fn root(&self, y: &[u32], order: &[u32]) -> Option<Wide> {
         let classes = self.scale.len();
         let mut offsets = vec![0u32; classes + 1];
         let mut total = vec![0u32; classes];
-        for (row, &class) in y.iter().enumerate() {
-            let n = count(row);
-            offsets[class as usize + 1] += u32::from(n > 0);
-            total[class as usize] += n;
+        let mut packed = Vec::with_capacity(order.len());
+        for (place, &row) in order.iter().enumerate() {
+            let (class, row) = (y[row as usize] as usize, row as usize);
+            let count = self.count.get(row).copied().unwrap_or(1);
+            if count == 0 {
+                continue;
+            }
+            offsets[class + 1] += 1;
+            total[class] += count;
+            let above = if self.unit() {
+                0
+            } else {
+                u64::from(count) << self.shift
+            };
+            packed.push(u32::try_from(above | place as u64).ok()?);
         }
         for class in 0..classes {
             offsets[class + 1] += offsets[class];
-        }
-        let mut next = offsets.clone();
-        let mut packed = vec![0u32; offsets[classes] as usize];
-        for (row, &class) in y.iter().enumerate() {
-            let n = count(row);
-            if n > 0 {
-                let at = &mut next[class as usize];
-                let above = if self.unit() {
-                    0
-                } else {
-                    u64::from(n) << self.shift
-                };
-                packed[*at as usize] = u32::try_from(above | row as u64).ok()?;
-                *at += 1;
-            }
         }
         Some(Wide {
             packed,
@@ -120,10 +116,10 @@ mod tests {
         assert!(Counts::new(&y, 2, None).unwrap().unit());
         let whole = Counts::new(&y, 2, Some(&[2.0, 0.0, 1.0, 1.0])).unwrap();
         assert_eq!(whole.scale, [1.0, 1.0]);
-        let root = whole.root(&y).unwrap();
+        let root = whole.root(&y, &[0, 3, 1, 2]).unwrap();
         assert_eq!(root.offsets, [0, 2, 3]);
         assert_eq!(root.total, [3, 1]);
-        assert_eq!(root.packed, [2 << 2, 3 | 1 << 2, 2 | 1 << 2]);
+        assert_eq!(root.packed, [2 << 2, 1 | 1 << 2, 3 | 1 << 2]);
         let classes = Counts::new(&y, 2, Some(&[0.3, 1.7, 1.7, 0.3])).unwrap();
         assert!(classes.unit());
         assert_eq!(classes.scale, [0.3, 1.7]);
