@@ -369,9 +369,7 @@ class MiniBatchKMeans(CentroidEstimator):
             more = f", ewa inertia: {smoothed}" if i > 1 else ""
             print(f"Minibatch step {i}/{n_steps}: mean batch inertia: {inertia / batch}{more}")
         if history and end != "steps":
-            reason = (
-                "small centers change" if end == "still" else "lack of improvement in inertia"
-            )
+            reason = "small centers change" if end == "still" else "lack of improvement in inertia"
             print(f"Converged ({reason}) at step {len(history)}/{n_steps}")
 
     def _set_state(self, state: _State, offset: NDArray[Any], seed: int) -> None:
