@@ -15,12 +15,12 @@ from sklearn.exceptions import NotFittedError
 
 from common import registry
 from ironlearn.cluster import KMeans
-from ironlearn.ensemble import RandomForestClassifier
+from ironlearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from ironlearn.exceptions import InvalidParameterError
 from ironlearn.io.onnx import save_onnx, to_onnx
 from ironlearn.naive_bayes import BernoulliNB, CategoricalNB, MultinomialNB
 from ironlearn.svm import SVC, LinearSVC
-from ironlearn.tree import DecisionTreeClassifier
+from ironlearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 
 def run(model: Any, feed: dict[str, Any]) -> dict[str, Any]:
@@ -194,6 +194,41 @@ def test_sparse_support_vectors() -> None:
     model = SVC(gamma=0.5).fit(X, random.integers(0, 3, 80))
     query = random.random((20, 30))
     check(model, run(to_onnx(model, dtype="float64"), {"X": query}), query)
+
+
+@pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_probabilities_of_pairs_are_coupled(classes: int) -> None:
+    random = np.random.default_rng(7)
+    y = random.integers(0, classes, 150)
+    X = random.normal(size=(150, 4)) + y[:, None] * 0.7
+    model = SVC(probability=True, random_state=0).fit(X, y)
+    query = random.normal(size=(200, 4)) * 3
+    answers = run(to_onnx(model, dtype="float64"), {"X": query})
+    assert set(answers) == {"label", "scores", "probabilities"}
+    check(model, answers, query)
+
+
+@pytest.mark.parametrize("kind", [DecisionTreeClassifier, RandomForestClassifier])
+def test_several_outputs_of_classes(kind: Any) -> None:
+    random = np.random.default_rng(8)
+    X = random.random((200, 4)).astype(np.float32)
+    y = np.stack([X[:, 0] > 0.5, np.digitize(X[:, 1], [0.3, 0.6])], axis=1).astype(int)
+    model = kind(max_depth=5, random_state=0).fit(X, y)
+    answers = run(to_onnx(model), {"X": X})
+    for k in range(2):
+        np.testing.assert_array_equal(answers[f"label_{k}"], model.predict(X)[:, k])
+        np.testing.assert_allclose(
+            answers[f"probabilities_{k}"], model.predict_proba(X)[k], rtol=1e-6, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("kind", [DecisionTreeRegressor, RandomForestRegressor])
+def test_several_outputs_of_numbers(kind: Any) -> None:
+    random = np.random.default_rng(9)
+    X = random.random((200, 4)).astype(np.float32)
+    model = kind(random_state=0).fit(X, np.stack([X[:, 0] * 3, X[:, 1] - 1e6], axis=1))
+    check(model, run(to_onnx(model), {"X": X}), X)
 
 
 def test_one_row_and_no_rows() -> None:

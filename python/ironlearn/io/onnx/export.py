@@ -20,10 +20,17 @@ _BUILDERS: dict[str, tuple[str, str]] = {
     "BernoulliNB": ("naive_bayes", "discrete"),
     "CategoricalNB": ("naive_bayes", "categorical"),
     "DecisionTreeClassifier": ("trees", "classifier"),
+    "DecisionTreeRegressor": ("trees", "regressor"),
     "RandomForestClassifier": ("trees", "classifier"),
+    "RandomForestRegressor": ("trees", "regressor"),
+    "ExtraTreesClassifier": ("trees", "classifier"),
+    "ExtraTreesRegressor": ("trees", "regressor"),
     "LinearSVC": ("svm", "linear_classifier"),
+    "LinearSVR": ("svm", "linear_regressor"),
     "SVC": ("svm", "kernel_classifier"),
+    "SVR": ("svm", "kernel_regressor"),
     "KMeans": ("cluster", "centres"),
+    "MiniBatchKMeans": ("cluster", "centres"),
 }
 
 
@@ -44,8 +51,10 @@ def to_onnx(estimator: Any, *, dtype: str = "float32") -> Any:
     -------
     onnx.ModelProto
         Classifiers give ``label`` and ``probabilities`` or, without `predict_proba`,
-        ``scores`` (as `decision_function`); regressors ``prediction``; clusterings ``label``
-        and ``distances``. Numbers are float64.
+        ``scores`` (as `decision_function`); with several outputs ``label_0``,
+        ``probabilities_0``, ``label_1`` and so on. SVC with ``probability=True`` gives both
+        scores and probabilities. Regressors give ``prediction``; clusterings ``label`` and
+        ``distances``. Numbers are float64.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Graph:
             words = [str(word).encode() for word in array.ravel()]
             tensor = helper.make_tensor(name, TensorProto.STRING, array.shape, words)
         else:
-            tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            tensor = numpy_helper.from_array(np.asarray(array, order="C"), name)
         self._constants.append(tensor)
         return name
 
@@ -87,6 +87,34 @@ class Graph:
     def first_largest(self, value: str) -> str:
         """Return the index of each row's largest element, the first of equal ones."""
         return self.op("ArgMax", value, axis=1, keepdims=0)
+
+    def loop(
+        self, steps: int, state: str, width: int, body: Callable[[Graph, str], tuple[str, str]]
+    ) -> str:
+        """Return the state, a matrix of some width, after at most so many steps of a loop.
+
+        `body` is given a graph and the state, and returns whether to go on, and the next state.
+        """
+        inner = Graph()
+        # Names are unique over the nested graphs, whose nodes see the values around them.
+        inner._count = self._count
+        step, going, given = (inner._name(kind) for kind in ("step", "going", "state"))
+        onward, after = body(inner, given)
+        self._count = inner._count
+        value = helper.make_tensor_value_info
+        nested = helper.make_graph(
+            inner._nodes,
+            "step",
+            [
+                value(step, TensorProto.INT64, []),
+                value(going, TensorProto.BOOL, []),
+                value(given, TensorProto.DOUBLE, [None, width]),
+            ],
+            [value(onward, TensorProto.BOOL, []), value(after, TensorProto.DOUBLE, [None, width])],
+            inner._constants,
+        )
+        limit = self.constant(steps, np.int64)
+        return self.op("Loop", limit, self.constant(True), state, body=nested)
 
     def model(self, producer_version: str, properties: dict[str, str]) -> Any:
         """Return the finished, checked model."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ironlearn.io.onnx import inputs
+from ironlearn.io.onnx.coupling import coupled, pairwise
 from ironlearn.io.onnx.graph import Graph, labels
 
 
@@ -49,6 +50,10 @@ def kernel_classifier(graph: Graph, model: Any, dtype: Any) -> None:
     scores = graph.op("Add", product, graph.constant(intercept))
     classes = model.classes_
     k = len(classes)
+    slopes, constants = model._sigmoids
+    if len(slopes):
+        pairs = pairwise(graph, scores, slopes, constants)
+        graph.output("probabilities", coupled(graph, pairs, k), np.float64, k)
     if k == 2:
         # Above zero for the first class of the pair; a score is for the second.
         _one_versus_rest(graph, graph.op("Neg", scores), classes)

@@ -19,14 +19,33 @@ _MOST_LEAVES = 1 << 24
 
 
 def classifier(graph: Graph, model: Any, dtype: Any) -> None:
-    """Mean shares of the leaves' classes, or shares of the trees' votes."""
+    """Mean shares of the leaves' classes, or shares of the trees' votes, for each output."""
     arrays = model._model.arrays()
-    value = arrays["value"]
+    counts = model._model.class_counts
+    outputs, most = len(counts), max(counts)
+    value = arrays["value"].reshape(-1, outputs, most)
     if getattr(model, "voting", "soft") == "hard":
-        value = np.eye(value.shape[1])[value.argmax(axis=1)]
-    shares = _mean(graph, model, arrays, value, dtype)
-    labels(graph, model.classes_, graph.first_largest(shares))
-    graph.output("probabilities", shares, np.float64, value.shape[1])
+        value = np.eye(most)[value.argmax(axis=2)]
+    shares = _mean(graph, model, arrays, value.reshape(-1, outputs * most), dtype)
+    if outputs == 1:
+        labels(graph, model.classes_, graph.first_largest(shares))
+        graph.output("probabilities", shares, np.float64, most)
+        return
+    for k, (classes, count) in enumerate(zip(model.classes_, counts, strict=True)):
+        own = graph.columns(shares, np.arange(k * most, k * most + count))
+        labels(graph, classes, graph.first_largest(own), f"label_{k}")
+        graph.output(f"probabilities_{k}", own, np.float64, count)
+
+
+def regressor(graph: Graph, model: Any, dtype: Any) -> None:
+    """The mean of what the leaves predict."""
+    arrays = model._model.arrays()
+    outputs = model._model.n_outputs
+    mean = _mean(graph, model, arrays, arrays["value"].reshape(-1, outputs), dtype)
+    if outputs == 1:
+        graph.output("prediction", graph.reshape(mean, -1), np.float64)
+    else:
+        graph.output("prediction", mean, np.float64, outputs)
 
 
 def _mean(
