@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
 from common import registry
-from ironlearn.cluster import KMeans
+from ironlearn.cluster import BisectingKMeans, KMeans
 from ironlearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from ironlearn.exceptions import InvalidParameterError
 from ironlearn.io.onnx import save_onnx, to_onnx
@@ -229,6 +229,13 @@ def test_several_outputs_of_numbers(kind: Any) -> None:
     X = random.random((200, 4)).astype(np.float32)
     model = kind(random_state=0).fit(X, np.stack([X[:, 0] * 3, X[:, 1] - 1e6], axis=1))
     check(model, run(to_onnx(model), {"X": X}), X)
+
+
+@pytest.mark.parametrize("clusters", [1, 2, 9])
+def test_rows_go_down_the_tree_of_clusters(clusters: int) -> None:
+    X, _ = registry.data("KMeans")
+    model = BisectingKMeans(clusters, random_state=0).fit(X)
+    check(model, run(to_onnx(model, dtype="float64"), {"X": X}), X)
 
 
 def test_one_row_and_no_rows() -> None:

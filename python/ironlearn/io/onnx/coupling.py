@@ -33,9 +33,6 @@ def pairwise(
 
 def coupled(graph: Graph, pairs: str, k: int) -> str:
     """Return the probabilities of `k` classes from those of their pairs."""
-    if k == 2:
-        rest = graph.op("Sub", graph.constant(1.0), pairs)
-        return graph.op("Concat", pairs, rest, axis=1)
     matrix = _quadratic(graph, pairs, k)
     lines = [graph.columns(matrix, np.arange(i * k, i * k + k)) for i in range(k)]
     diagonal = [graph.columns(matrix, [i * k + i]) for i in range(k)]

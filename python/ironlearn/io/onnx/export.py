@@ -31,6 +31,7 @@ _BUILDERS: dict[str, tuple[str, str]] = {
     "SVR": ("svm", "kernel_regressor"),
     "KMeans": ("cluster", "centres"),
     "MiniBatchKMeans": ("cluster", "centres"),
+    "BisectingKMeans": ("cluster", "bisecting"),
 }
 
 
