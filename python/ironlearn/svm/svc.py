@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from ironlearn import _core, _modelfile
 from ironlearn._parameters import BOOLEAN, MAPPING, NONE, RANDOM_STATE, options
 from ironlearn.base import Classifier, encode_classes
-from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows
+from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows, scaled
 
 _DEPRECATED = "was deprecated in scikit-learn 1.9, which will remove it in version 1.11"
 
@@ -269,7 +269,7 @@ class SVC(Classifier, KernelMachine):
         answer = _core.kernel_svc_fit(
             rows(X),
             codes,
-            cost * class_weight[codes],
+            scaled(cost, class_weight[codes]),
             n_classes=len(labels),
             **arguments,
             folds=folds,
