@@ -316,7 +316,7 @@ class SVC(Classifier, KernelMachine):
         )
         return self.classes_[codes]
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class for each row of X.
 
@@ -345,7 +345,7 @@ class SVC(Classifier, KernelMachine):
             )
         return self._model.predict_proba(query, *self._sigmoids, n_threads=self._n_threads())
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the logarithms of `predict_proba` for rows X (n_samples, n_features)."""
         return np.log(self.predict_proba(X))
