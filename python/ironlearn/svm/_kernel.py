@@ -139,7 +139,7 @@ class KernelMachine(Estimator):
             )
         if not (weights > 0).any():
             raise ValueError("Invalid input - all samples have zero or negative weights.")
-        return np.asarray(cost * np.maximum(weights, 0.0))
+        return scaled(cost, weights)
 
     def _kernel_arguments(self, X: Any) -> dict[str, Any]:
         """Return the native name and parameters of the kernel for rows X."""
@@ -325,6 +325,11 @@ class KernelMachine(Estimator):
         self.fit_status_ = int(attributes["fit_status_"])
         self.shape_fit_ = tuple(int(n) for n in attributes["shape_fit_"])
         self._set_model(model)
+
+
+def scaled(cost: NDArray[np.float64], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return their product where the factor is positive, else 0, also of an infinite cost."""
+    return np.multiply(cost, factors, out=np.zeros_like(cost), where=factors > 0)
 
 
 def _length(X: Any) -> int:

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from ironlearn import _core, _modelfile
 from ironlearn._parameters import BOOLEAN, MAPPING, NONE, RANDOM_STATE, options
 from ironlearn.base import Classifier, encode_classes
-from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows
+from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows, scaled
 
 _DEPRECATED = "was deprecated in scikit-learn 1.9, which will remove it in version 1.11"
 
@@ -269,7 +269,7 @@ class SVC(Classifier, KernelMachine):
         answer = _core.kernel_svc_fit(
             rows(X),
             codes,
-            cost * class_weight[codes],
+            scaled(cost, class_weight[codes]),
             n_classes=len(labels),
             **arguments,
             folds=folds,
@@ -316,7 +316,7 @@ class SVC(Classifier, KernelMachine):
         )
         return self.classes_[codes]
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class for each row of X.
 
@@ -345,7 +345,7 @@ class SVC(Classifier, KernelMachine):
             )
         return self._model.predict_proba(query, *self._sigmoids, n_threads=self._n_threads())
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the logarithms of `predict_proba` for rows X (n_samples, n_features)."""
         return np.log(self.predict_proba(X))

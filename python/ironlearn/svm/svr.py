@@ -15,6 +15,14 @@ from ironlearn._parameters import real
 from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows
 
 
+def _target(y: Any) -> NDArray[np.float64]:
+    """Return y as the native code takes it, which checks that it is finite."""
+    if type(y) is np.ndarray and y.ndim == 1 and y.dtype == np.float64 and y.flags.c_contiguous:
+        return y
+    y = column_or_1d(y, warn=True)
+    return check_array(y, ensure_2d=False, ensure_min_samples=0, dtype=np.float64, input_name="y")
+
+
 class SVR(RegressorMixin, KernelMachine):
     r"""Support vector regression with LIBSVM's objective.
 
@@ -158,13 +166,7 @@ class SVR(RegressorMixin, KernelMachine):
                 "This SVR estimator requires y to be passed, but the target y is None."
             )
         X = self._training_input(X)
-        target = check_array(
-            column_or_1d(y, warn=True),
-            ensure_2d=False,
-            ensure_min_samples=0,
-            dtype=np.float64,
-            input_name="y",
-        )
+        target = _target(y)
         check_consistent_length(X, target)
         arguments = self._kernel_arguments(X)
         answer = _core.kernel_svr_fit(

@@ -2,7 +2,7 @@
 //! a block of dense ones, and the scans of sequential minimal optimisation.
 //!
 //! Each loop is plain code over independent lanes, compiled once for the baseline and once
-//! for AVX2 with FMA. The order of the operations within a lane and the rule for ties (the
+//! for AVX2 with FMA (the scans of pairs are written out for it). The order of the operations within a lane and the rule for ties (the
 //! first position wins) are the same for both.
 
 use crate::tier::Tier;
@@ -174,18 +174,30 @@ tiered! {
 /// the number of the chunk where they found theirs.
 #[inline(always)]
 fn reduce(best: &[f64; LANES], chunk: &[f64; LANES]) -> (f64, usize) {
-    let mut answer = (f64::NEG_INFINITY, usize::MAX);
-    for lane in 0..LANES {
-        let at = chunk[lane] as usize * LANES + lane;
-        if best[lane] > answer.0 || (best[lane] == answer.0 && at < answer.1) {
-            answer = (best[lane], at);
-        }
+    let value = largest(best);
+    if value == f64::NEG_INFINITY {
+        return (value, usize::MAX);
     }
-    answer
+    // Without a branch: of few rows this is a good part of the work.
+    let mut first = f64::INFINITY;
+    for lane in 0..LANES {
+        let at = chunk[lane] * LANES as f64 + lane as f64;
+        let better = (best[lane] == value) & (at < first);
+        first = if better { at } else { first };
+    }
+    (value, first as usize)
 }
 
 #[inline(always)]
-fn extremes_body<const FUSED: bool>(f: &[f64], up: &[f64], low: &[f64]) -> (f64, usize, f64) {
+fn largest(lanes: &[f64; LANES]) -> f64 {
+    let mut value = f64::NEG_INFINITY;
+    for &lane in lanes {
+        value = if lane > value { lane } else { value };
+    }
+    value
+}
+
+fn extremes_plain(f: &[f64], up: &[f64], low: &[f64]) -> (f64, usize, f64) {
     let mut best = [f64::NEG_INFINITY; LANES];
     let mut chunk = [0.0f64; LANES];
     let mut top = [f64::NEG_INFINITY; LANES];
@@ -206,17 +218,23 @@ fn extremes_body<const FUSED: bool>(f: &[f64], up: &[f64], low: &[f64]) -> (f64,
         number += 1.0;
     }
     let (value, at) = reduce(&best, &chunk);
-    (-value, at, reduce(&top, &chunk).0)
+    (-value, at, largest(&top))
 }
 
-tiered! {
-    /// The smallest `f[i] - up[i]` with its position, and the largest `f[i] + low[i]`. `up`
-    /// and `low` are zero for members of those sets and minus infinity for others.
-    extremes = extremes_body(f: &[f64], up: &[f64], low: &[f64]) -> (f64, usize, f64)
+/// The smallest `f[i] - up[i]` with its position, and the largest `f[i] + low[i]`. `up` and
+/// `low` are zero for members of those sets and minus infinity for others.
+pub fn extremes(tier: Tier, f: &[f64], up: &[f64], low: &[f64]) -> (f64, usize, f64) {
+    assert!(f.len() == up.len() && f.len() == low.len());
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the tier is only in force where the processor has AVX2 and FMA; the lengths
+        // are equal.
+        Tier::Avx2 | Tier::Avx512 => unsafe { avx2::extremes(f, up, low) },
+        _ => extremes_plain(f, up, low),
+    }
 }
 
-#[inline(always)]
-fn partner_body<const FUSED: bool>(
+fn partner_plain(
     f: &[f64],
     low: &[f64],
     row: &[f32],
@@ -251,13 +269,132 @@ fn partner_body<const FUSED: bool>(
     reduce(&best, &chunk)
 }
 
-tiered! {
-    /// The position with the largest second-order gain, and that gain: the square of
-    /// `f[i] + low[i] - smallest`, where it is positive, over the curvature
-    /// `own + diagonal[i] - 2 * row[i]`.
-    partner = partner_body(
-        f: &[f64], low: &[f64], row: &[f32], diagonal: &[f64], own: f64, smallest: f64
-    ) -> (f64, usize)
+/// The position with the largest second-order gain, and that gain: the square of
+/// `f[i] + low[i] - smallest`, where it is positive, over the curvature
+/// `own + diagonal[i] - 2 * row[i]`.
+pub fn partner(
+    tier: Tier,
+    f: &[f64],
+    low: &[f64],
+    row: &[f32],
+    diagonal: &[f64],
+    own: f64,
+    smallest: f64,
+) -> (f64, usize) {
+    assert!(f.len() == low.len() && f.len() == row.len() && f.len() == diagonal.len());
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as for `extremes`.
+        Tier::Avx2 | Tier::Avx512 => unsafe { avx2::partner(f, low, row, diagonal, own, smallest) },
+        _ => partner_plain(f, low, row, diagonal, own, smallest),
+    }
+}
+
+/// The scans by hand: compilers keep their comparisons scalar, which takes three times as long.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{CURVATURE, LANES, largest, reduce};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// The processor must have AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn lanes(low: __m256d, high: __m256d) -> [f64; LANES] {
+        let mut out = [0.0; LANES];
+        // SAFETY: there is room for eight elements.
+        unsafe {
+            _mm256_storeu_pd(out.as_mut_ptr(), low);
+            _mm256_storeu_pd(out.as_mut_ptr().add(4), high);
+        }
+        out
+    }
+
+    /// # Safety
+    /// The processor must have AVX2 and FMA, and the slices one length.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn extremes(f: &[f64], up: &[f64], low: &[f64]) -> (f64, usize, f64) {
+        let none = _mm256_set1_pd(f64::NEG_INFINITY);
+        let (mut best, mut top) = ([none; 2], [none; 2]);
+        let mut chunk = [_mm256_setzero_pd(); 2];
+        let mut number = _mm256_setzero_pd();
+        for at in (0..f.len() / LANES * LANES).step_by(LANES) {
+            for half in 0..2 {
+                let i = at + 4 * half;
+                // SAFETY: four elements from `i` are inside of slices of one length.
+                let (f, up, low) = unsafe {
+                    (
+                        _mm256_loadu_pd(f.as_ptr().add(i)),
+                        _mm256_loadu_pd(up.as_ptr().add(i)),
+                        _mm256_loadu_pd(low.as_ptr().add(i)),
+                    )
+                };
+                let value = _mm256_sub_pd(up, f);
+                let better = _mm256_cmp_pd::<_CMP_GT_OQ>(value, best[half]);
+                best[half] = _mm256_blendv_pd(best[half], value, better);
+                chunk[half] = _mm256_blendv_pd(chunk[half], number, better);
+                // The second operand where one is NaN, as in the plain loop.
+                top[half] = _mm256_max_pd(_mm256_add_pd(low, f), top[half]);
+            }
+            number = _mm256_add_pd(number, _mm256_set1_pd(1.0));
+        }
+        // SAFETY: the caller's promise.
+        let (best, chunk, top) = unsafe {
+            (
+                lanes(best[0], best[1]),
+                lanes(chunk[0], chunk[1]),
+                lanes(top[0], top[1]),
+            )
+        };
+        let (value, at) = reduce(&best, &chunk);
+        (-value, at, largest(&top))
+    }
+
+    /// # Safety
+    /// As [`extremes`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn partner(
+        f: &[f64],
+        low: &[f64],
+        row: &[f32],
+        diagonal: &[f64],
+        own: f64,
+        smallest: f64,
+    ) -> (f64, usize) {
+        let mut best = [_mm256_set1_pd(f64::NEG_INFINITY); 2];
+        let mut chunk = [_mm256_setzero_pd(); 2];
+        let mut number = _mm256_setzero_pd();
+        let (own, smallest) = (_mm256_set1_pd(own), _mm256_set1_pd(smallest));
+        let (zero, least) = (_mm256_setzero_pd(), _mm256_set1_pd(CURVATURE));
+        for at in (0..f.len() / LANES * LANES).step_by(LANES) {
+            for half in 0..2 {
+                let i = at + 4 * half;
+                // SAFETY: four elements from `i` are inside of slices of one length.
+                let (f, low, row, diagonal) = unsafe {
+                    (
+                        _mm256_loadu_pd(f.as_ptr().add(i)),
+                        _mm256_loadu_pd(low.as_ptr().add(i)),
+                        _mm256_cvtps_pd(_mm_loadu_ps(row.as_ptr().add(i))),
+                        _mm256_loadu_pd(diagonal.as_ptr().add(i)),
+                    )
+                };
+                let violation = _mm256_sub_pd(_mm256_add_pd(f, low), smallest);
+                let curvature =
+                    _mm256_sub_pd(_mm256_add_pd(own, diagonal), _mm256_add_pd(row, row));
+                let curvature = _mm256_max_pd(curvature, least);
+                let gain = _mm256_div_pd(_mm256_mul_pd(violation, violation), curvature);
+                let better = _mm256_and_pd(
+                    _mm256_cmp_pd::<_CMP_GT_OQ>(violation, zero),
+                    _mm256_cmp_pd::<_CMP_GT_OQ>(gain, best[half]),
+                );
+                best[half] = _mm256_blendv_pd(best[half], gain, better);
+                chunk[half] = _mm256_blendv_pd(chunk[half], number, better);
+            }
+            number = _mm256_add_pd(number, _mm256_set1_pd(1.0));
+        }
+        // SAFETY: the caller's promise.
+        let (best, chunk) = unsafe { (lanes(best[0], best[1]), lanes(chunk[0], chunk[1])) };
+        reduce(&best, &chunk)
+    }
 }
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ impl<'a> Rows<'a> {
         capacity: usize,
         threads: usize,
     ) -> Self {
-        let mut kept = capacity - capacity / 8;
+        // An eighth is for values that are being computed, the rest for the solver's arrays.
+        let mut kept = capacity - capacity / 4;
         let mut packed = None;
         if let Source::Points(points, _) = source
             && points.csr().is_none()

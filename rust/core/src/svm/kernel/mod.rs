@@ -50,11 +50,12 @@ fn check_cost(cost: &[f64], rows: usize) -> Result<()> {
             expected: rows.to_string(),
         });
     }
-    match cost.iter().find(|c| !(c.is_finite() && **c >= 0.0)) {
+    // Infinity is a hard margin.
+    match cost.iter().find(|&&c| c.is_nan() || c < 0.0) {
         Some(bad) => Err(Error::InvalidParameter {
             name: "C * sample_weight",
             given: bad.to_string(),
-            expected: "finite and at least 0".into(),
+            expected: "at least 0".into(),
         }),
         None => Ok(()),
     }

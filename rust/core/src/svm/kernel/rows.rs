@@ -133,7 +133,7 @@ impl Store for f64 {
 
 /// Columns that one task computes for [`TASK`] rows of `width` features.
 fn task_columns(width: usize) -> usize {
-    let most = (WORK / TASK / width.max(1)).clamp(8 * COLUMNS, 4096);
+    let most = (WORK / TASK / width.max(1)).clamp(4 * COLUMNS, 4096);
     most / COLUMNS * COLUMNS
 }
 

@@ -101,12 +101,12 @@ fn the_cache_keeps_its_size_and_its_values() {
     let points = Points::double(&control, random(5, n * width), n, width).unwrap();
     let source = Source::Points(points, Kernel::new("rbf", 0.5, 0.0, 3).unwrap());
     let class: Vec<u32> = (0..n as u32).step_by(2).collect();
-    // An eighth is for values that are being computed.
+    // A quarter is for values that are being computed and the solver's arrays.
     let capacity = 16 * class.len() * 4;
     let store = Rows::new(&source, vec![class.clone(), Vec::new()], capacity, 1);
     let all: Vec<u32> = (0..n as u32).collect();
     let fresh = store.segments(&control, &all, 0, &class).unwrap();
-    assert_eq!(store.bytes(), capacity / 8 * 7);
+    assert_eq!(store.bytes(), capacity / 4 * 3);
     assert!(store.find(0, 0).is_none() && store.find(n as u32 - 1, 0).is_some());
     let again = store.segments(&control, &all, 0, &class).unwrap();
     for (row, again) in all.iter().zip(again) {
@@ -119,14 +119,14 @@ fn the_cache_keeps_its_size_and_its_values() {
             .iter()
             .all(|s| s.is_empty())
     );
-    assert_eq!(store.bytes(), capacity / 8 * 7);
+    assert_eq!(store.bytes(), capacity / 4 * 3);
     let (old, new) = (store.new_set(), store.new_set());
     let kept = store.segments(&control, &all[..3], old, &class).unwrap();
     store.narrow(old, new, &[1, 4]);
     assert!(store.find(0, old).is_none());
     assert_eq!(*store.find(2, new).unwrap(), [kept[2][1], kept[2][4]]);
     store.forget(new);
-    assert!(store.find(2, new).is_none() && store.bytes() <= capacity / 8 * 7);
+    assert!(store.find(2, new).is_none() && store.bytes() <= capacity / 4 * 3);
     let changes = [(3, 2.0), (7, -1.0)];
     let mut sums = vec![1.0; class.len()];
     let add = |out: &mut [f64], factor: f64, row: &[f32]| {
