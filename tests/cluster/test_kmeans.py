@@ -247,7 +247,7 @@ def test_bad_input_is_named() -> None:
     X = np.random.RandomState(0).randn(6, 2)
     with pytest.raises(ValueError, match="n_samples=6 should be >= n_clusters=7"):
         KMeans(7).fit(X)
-    with pytest.raises(ValueError, match=r"initial centers \(2, 3\).*clusters 2.*data 2"):
+    with pytest.raises(ValueError, match=r"initial centers \(2, 3\).*features of the data 2"):
         KMeans(2, init=np.zeros((2, 3))).fit(X)
     with pytest.raises(ValueError, match="init contains NaN"):
         KMeans(2, init=[[0, 1], [np.nan, 0]]).fit(X)

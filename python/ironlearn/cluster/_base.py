@@ -65,12 +65,15 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         if _csr.is_sparse(centres):
             centres = centres.toarray()
         centres = check_array(centres, dtype=X.dtype, order="C", input_name="init")
-        if centres.shape != (n_clusters, X.shape[1]):
-            raise ValueError(
-                f"The shape of the initial centers {centres.shape} does not match the number "
-                f"of clusters {n_clusters} and the number of features of the data "
-                f"{X.shape[1]}."
-            )
+        for given, expected, what in (
+            (len(centres), n_clusters, "number of clusters"),
+            (centres.shape[1], X.shape[1], "number of features of the data"),
+        ):
+            if given != expected:
+                raise ValueError(
+                    f"The shape of the initial centers {centres.shape} does not match the "
+                    f"{what} {expected}."
+                )
         return centres
 
     def _check_enough_rows(self, X: Any) -> None:
@@ -99,7 +102,7 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         *,
         n_clusters: int,
         seed: int,
-        generator: np.random.RandomState,
+        generator: np.random.RandomState | None,
     ) -> NDArray[Any]:
         """Return starting centres, less the offset; a function of `init` draws from `generator`."""
         if isinstance(self.init, str):

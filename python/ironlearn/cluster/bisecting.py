@@ -274,7 +274,7 @@ class _Splitter:
         self.offset, self.tol = offset, tol
         drawn = isinstance(estimator.init, str)
         self.seed = seed_from(estimator.random_state) if drawn else 0
-        self.generator = check_random_state(estimator.random_state)
+        self.generator = None if drawn else check_random_state(estimator.random_state)
         self.threads = estimator._n_threads()
 
     def some(self, rows: NDArray[np.int64]) -> tuple[Any, Weights]:
@@ -287,7 +287,7 @@ class _Splitter:
     def run(self, X: Any, weights: Weights, start: NDArray[Any]) -> tuple[NDArray[Any], Any]:
         """Return the centres and (labels, inertia) of Lloyd's iteration."""
         estimator = self.estimator
-        centres, labels, inertia, _, history = _core.kmeans_run(
+        centres, labels, inertia, _, history, _, _ = _core.kmeans_run(
             _csr.rows(X),
             self.offset,
             weights,

@@ -35,6 +35,10 @@ pub struct Fit<T> {
     pub n_iter: usize,
     /// The inertia of each iteration, where it was asked for.
     pub history: Vec<f64>,
+    /// The last iteration changed no label.
+    pub settled: bool,
+    /// The centres' squared shifts in the last iteration, infinite where they are not known.
+    pub shift: f64,
 }
 
 /// Runs Lloyd's iteration from `centres` (offset subtracted) until no label changes, the
@@ -57,7 +61,7 @@ pub fn run<T: Real>(
         few: FEW_MOVES,
     };
     let mut history = Vec::new();
-    let (mut n_iter, mut settled) = (0, false);
+    let (mut n_iter, mut settled, mut shift) = (0, false, f64::INFINITY);
     while n_iter < settings.max_iter {
         n_iter += 1;
         let moved = steps.assign(control, rows, &centres, &mut chunks)?;
@@ -72,7 +76,8 @@ pub fn run<T: Real>(
             bounds.follow(&centres, d, &shifts);
         }
         settled = moved == 0;
-        if settled || shifts.iter().map(|s| s * s).sum::<f64>() <= settings.tol {
+        shift = shifts.iter().map(|s| s * s).sum();
+        if settled || shift <= settings.tol {
             break;
         }
     }
@@ -86,6 +91,8 @@ pub fn run<T: Real>(
         inertia,
         n_iter,
         history,
+        settled,
+        shift,
     })
 }
 
