@@ -10,16 +10,16 @@ use super::points::Points;
 use super::sparse_lloyd::run_sparse;
 use super::store::SparseMeans;
 use crate::error::{Error, Result, non_finite};
-use crate::parallel::{Control, map_chunks};
+use crate::parallel::{Control, chunks, map_chunks};
 use ironlearn_kernels::distance::{
-    Places, Real, Turned, sparse_nearest, sparse_norm, sparse_squares, survey,
+    Places, Real, SparseRow, Turned, sparse_nearest, sparse_norms, sparse_squares, survey,
 };
 use ironlearn_kernels::tier;
 use std::ops::Range;
 
 /// Rows whose distances are computed together: a row of the table of distances to few centres
 /// then fills whole cache lines.
-const WIDTH: usize = 16;
+pub(super) const WIDTH: usize = 16;
 
 /// Checked compressed rows, their squared lengths, and their weights.
 #[derive(Clone, Debug)]
@@ -181,8 +181,11 @@ impl<'a, T: Real> SparseRows<'a, T> {
     /// The squared lengths of some rows.
     fn measure(&self, rows: Range<usize>) -> Result<Vec<f64>> {
         let tier = tier::active();
-        let mut norms: Vec<f64> = Vec::with_capacity(rows.len());
-        norms.extend(rows.clone().map(|i| sparse_norm(tier, self.row(i).0)));
+        let mut norms = vec![0.0; rows.len()];
+        for (numbers, norms) in chunks(rows.len(), WIDTH).zip(norms.chunks_mut(WIDTH)) {
+            let (some, count) = self.some(numbers.map(|p| rows.start + p));
+            sparse_norms(tier, &some[..count], norms);
+        }
         let span = self.span(&rows);
         let places = part(self.indices, span.clone());
         let mut falls = survey::<f64>(tier, &[], places).falls;
@@ -274,16 +277,50 @@ impl<'a, T: Real> SparseRows<'a, T> {
         Ok(total / n / self.features as f64)
     }
 
-    /// The nearest centre of row `i`.
-    pub(super) fn nearest_to(&self, i: usize, table: &Turned) -> u32 {
-        let (values, places) = self.row(i);
-        sparse_nearest(tier::active(), values, places, table).1
+    /// Up to [`WIDTH`] rows side by side.
+    fn some(&self, numbers: impl Iterator<Item = usize>) -> ([SparseRow<'a, T>; WIDTH], usize) {
+        let none = SparseRow {
+            values: &[][..],
+            places: Places::Narrow(&[]),
+        };
+        let (mut rows, mut count) = ([none; WIDTH], 0);
+        for (row, i) in rows.iter_mut().zip(numbers) {
+            (row.values, row.places) = self.row(i);
+            count += 1;
+        }
+        (rows, count)
     }
 
-    /// Squared distances from row `i` to all centres, as many as the table's width.
-    pub(super) fn squares_to(&self, i: usize, table: &Turned, out: &mut [f64]) {
-        let (values, places) = self.row(i);
-        sparse_squares(tier::active(), values, places, self.norms[i], table, out);
+    /// The nearest centres of up to [`WIDTH`] rows.
+    pub(super) fn nearest_to(
+        &self,
+        numbers: impl Iterator<Item = usize>,
+        table: &Turned,
+        mut take: impl FnMut(usize, u32),
+    ) {
+        let (rows, count) = self.some(numbers);
+        let mut found = [(0.0, 0); WIDTH];
+        sparse_nearest(tier::active(), &rows[..count], table, &mut found);
+        for (p, &(_, name)) in found[..count].iter().enumerate() {
+            take(p, name);
+        }
+    }
+
+    /// Squared distances from up to [`WIDTH`] rows to all centres, row after row, each with as
+    /// many elements as the table's width.
+    pub(super) fn squares_to(
+        &self,
+        numbers: impl Iterator<Item = usize> + Clone,
+        table: &Turned,
+        out: &mut Vec<f64>,
+    ) {
+        let (rows, count) = self.some(numbers.clone());
+        let mut norms = [0.0; WIDTH];
+        for (norm, i) in norms.iter_mut().zip(numbers) {
+            *norm = self.norms[i];
+        }
+        out.resize(count * table.width(), 0.0);
+        sparse_squares(tier::active(), &rows[..count], &norms, table, out);
     }
 
     /// The squared length of row `i`.
@@ -385,9 +422,8 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
         WIDTH
     }
     fn nearest(&self, _: &mut Vec<f64>, table: &Turned, numbers: &[u32], labels: &mut [u32]) {
-        for (label, &i) in labels.iter_mut().zip(numbers) {
-            *label = self.nearest_to(i as usize, table);
-        }
+        let rows = numbers.iter().map(|&i| i as usize);
+        self.nearest_to(rows, table, |p, name| labels[p] = name);
     }
     fn squares(
         &self,
@@ -396,11 +432,10 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
         numbers: &[u32],
         out: &mut [T],
     ) -> usize {
-        desk.resize(table.width(), 0.0);
-        for (p, &i) in numbers.iter().enumerate() {
-            self.squares_to(i as usize, table, desk);
+        self.squares_to(numbers.iter().map(|&i| i as usize), table, desk);
+        for (p, line) in desk.chunks_exact(table.width()).enumerate() {
             for c in 0..table.len() {
-                out[c * WIDTH + p] = T::from_f64(desk[c]);
+                out[c * WIDTH + p] = T::from_f64(line[c]);
             }
         }
         WIDTH
