@@ -1,7 +1,7 @@
 //! Lloyd's iteration (Lloyd, "Least squares quantization in PCM", 1982).
 
 use super::assign::{Chunk, scan, states};
-use super::bounds::Bounds;
+use super::bounds::{Bounds, can_pay};
 use super::points::Points;
 use super::update::{Sums, inertia};
 use super::{Rows, check_centres};
@@ -120,7 +120,8 @@ impl<T: Real> Steps<T> {
         centres: &[T],
         chunks: &mut [Chunk],
     ) -> Result<usize> {
-        if self.bounds.is_none() && (self.always || self.share < self.few) {
+        let few = self.share < self.few && can_pay(rows.features, centres.len() / rows.features);
+        if self.bounds.is_none() && (self.always || few) {
             self.bounds = Some(Bounds::new(rows, centres, chunks));
             let bounds = self.bounds.as_mut().expect("just made");
             return Ok(bounds.assign(control, rows, centres, chunks)?.moved);

@@ -300,10 +300,14 @@ impl<T: Real> KMeansModel<T> {
             for (some, part) in chunks(range.len(), WIDTH).zip(part.chunks_mut(WIDTH * k)) {
                 control.check()?;
                 rows.squares_to(some.map(|p| range.start + p), table, &mut squares);
+                // All at once, as many registers hold.
+                for square in &mut squares {
+                    *square = square.sqrt();
+                }
                 let lines = squares.chunks_exact(table.width());
-                for (line, squares) in part.chunks_exact_mut(k).zip(lines) {
-                    for (out, square) in line.iter_mut().zip(squares) {
-                        *out = T::from_f64(square.sqrt());
+                for (line, roots) in part.chunks_exact_mut(k).zip(lines) {
+                    for (out, &root) in line.iter_mut().zip(roots) {
+                        *out = T::from_f64(root);
                     }
                 }
             }

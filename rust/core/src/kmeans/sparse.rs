@@ -94,13 +94,14 @@ impl<'a, T: Real> SparseRows<'a, T> {
         features: usize,
         weights: Option<&'a [f64]>,
     ) -> Result<Self> {
-        let mut rows = SparseRows::unmeasured(control, data, indices, indptr, features, weights)?;
-        rows.norms = map_chunks(control, rows.count, 1 << 13, |r| rows.measure(r))?.concat();
+        let rows = SparseRows::checked(control, data, indices, indptr, features, weights)?;
+        let (mut rows, falls) = rows;
+        rows.norms = rows.measure(control, falls)?;
         Ok(rows)
     }
 
-    /// Checks as [`SparseRows::new`] does, but leaves the rows without the lengths that squared
-    /// distances need: enough to find nearest centres.
+    /// Checks as [`SparseRows::new`] does, but measures the rows only if they may store elements
+    /// in parts: enough to compare rows with a table.
     pub fn unmeasured(
         control: &Control,
         data: &'a [T],
@@ -109,6 +110,23 @@ impl<'a, T: Real> SparseRows<'a, T> {
         features: usize,
         weights: Option<&'a [f64]>,
     ) -> Result<Self> {
+        let rows = SparseRows::checked(control, data, indices, indptr, features, weights)?;
+        let (mut rows, falls) = rows;
+        if falls {
+            rows.norms = rows.measure(control, true)?;
+        }
+        Ok(rows)
+    }
+
+    /// Checked rows without lengths, and whether columns fall somewhere in a row.
+    fn checked(
+        control: &Control,
+        data: &'a [T],
+        indices: Places<'a>,
+        indptr: Places<'a>,
+        features: usize,
+        weights: Option<&'a [f64]>,
+    ) -> Result<(Self, bool)> {
         let stored = data.len().min(len(indices));
         let count = len(indptr).saturating_sub(1);
         if count == 0 || features == 0 {
@@ -148,8 +166,8 @@ impl<'a, T: Real> SparseRows<'a, T> {
             norms: Vec::new(),
             weights,
         };
-        map_chunks(control, count, 1 << 13, |range| rows.check(range))?;
-        Ok(rows)
+        let falls = map_chunks(control, count, 1 << 13, |range| rows.check(range))?;
+        Ok((rows, falls.contains(&true)))
     }
 
     fn row(&self, i: usize) -> (&'a [T], Places<'a>) {
@@ -165,31 +183,19 @@ impl<'a, T: Real> SparseRows<'a, T> {
         start(rows.start)..start(rows.end)
     }
 
-    /// An error for the first element of some rows that is not finite or in no column.
-    fn check(&self, rows: Range<usize>) -> Result<()> {
+    /// An error for the first element of some rows that is not finite or in no column; else
+    /// whether columns fall somewhere in a row.
+    fn check(&self, rows: Range<usize>) -> Result<bool> {
         let span = self.span(&rows);
         let places = part(self.indices, span.clone());
-        let found = survey(tier::active(), &self.data[span], places);
+        let found = survey(tier::active(), &self.data[span.clone()], places);
         if (found.top >= self.features || !found.finite)
-            && let Some(bad) = rows.into_iter().find_map(|i| self.fault(i))
+            && let Some(bad) = rows.clone().find_map(|i| self.fault(i))
         {
             return Err(bad);
         }
-        Ok(())
-    }
-
-    /// The squared lengths of some rows.
-    fn measure(&self, rows: Range<usize>) -> Result<Vec<f64>> {
-        let tier = tier::active();
-        let mut norms = vec![0.0; rows.len()];
-        for (numbers, norms) in chunks(rows.len(), WIDTH).zip(norms.chunks_mut(WIDTH)) {
-            let (some, count) = self.some(numbers.map(|p| rows.start + p));
-            sparse_norms(tier, &some[..count], norms);
-        }
-        let span = self.span(&rows);
-        let places = part(self.indices, span.clone());
-        let mut falls = survey::<f64>(tier, &[], places).falls;
         // From one row to the next, columns may fall.
+        let mut falls = found.falls;
         for i in rows.start + 1..rows.end {
             let (before, border) = (self.span(&(i - 1..i)).start, self.span(&(i..i)).start);
             if before < border && border < span.end {
@@ -197,10 +203,24 @@ impl<'a, T: Real> SparseRows<'a, T> {
                 falls -= usize::from(at(places, last) >= at(places, next));
             }
         }
-        if falls > 0 {
-            self.join_parts(rows, &mut norms);
-        }
-        Ok(norms)
+        Ok(falls > 0)
+    }
+
+    /// The squared lengths of all rows.
+    fn measure(&self, control: &Control, falls: bool) -> Result<Vec<f64>> {
+        let tier = tier::active();
+        let parts = map_chunks(control, self.count, 1 << 13, |rows| {
+            let mut norms = vec![0.0; rows.len()];
+            for (numbers, norms) in chunks(rows.len(), WIDTH).zip(norms.chunks_mut(WIDTH)) {
+                let (some, count) = self.some(numbers.map(|p| rows.start + p));
+                sparse_norms(tier, &some[..count], norms);
+            }
+            if falls {
+                self.join_parts(rows, &mut norms);
+            }
+            Ok(norms)
+        })?;
+        Ok(parts.concat())
     }
 
     /// Corrects the squared lengths of rows that store elements in parts.
@@ -316,11 +336,13 @@ impl<'a, T: Real> SparseRows<'a, T> {
     ) {
         let (rows, count) = self.some(numbers.clone());
         let mut norms = [0.0; WIDTH];
-        for (norm, i) in norms.iter_mut().zip(numbers) {
+        let measured = !self.norms.is_empty();
+        for (norm, i) in norms.iter_mut().zip(numbers).filter(|_| measured) {
             *norm = self.norms[i];
         }
+        let norms = measured.then_some(&norms[..]);
         out.resize(count * table.width(), 0.0);
-        sparse_squares(tier::active(), &rows[..count], &norms, table, out);
+        sparse_squares(tier::active(), &rows[..count], norms, table, out);
     }
 
     /// The squared length of row `i`.

@@ -350,7 +350,7 @@ impl<S: Simd<Elem = f64>> Take<S> for Write<'_, S> {
 
 struct Squares<'a, V> {
     rows: &'a [SparseRow<'a, V>],
-    norms: &'a [f64],
+    norms: Option<&'a [f64]>,
     turned: &'a Turned,
     out: &'a mut [f64],
 }
@@ -359,9 +359,13 @@ impl<V: Copy + Into<f64>> Task<f64> for Squares<'_, V> {
     #[inline(always)]
     unsafe fn run<S: Simd<Elem = f64>>(self) {
         let lines = self.out.chunks_exact_mut(self.turned.width);
-        for ((row, &norm), out) in self.rows.iter().zip(self.norms).zip(lines) {
+        for (i, (row, out)) in self.rows.iter().zip(lines).enumerate() {
             // SAFETY: the tier is there.
             unsafe {
+                let norm = match self.norms {
+                    Some(norms) => norms[i],
+                    None => norm_of::<S, V>(row.values),
+                };
                 let mut write = Write {
                     norm: S::splat(norm),
                     out,
@@ -375,8 +379,9 @@ impl<V: Copy + Into<f64>> Task<f64> for Squares<'_, V> {
     }
 }
 
-/// Squared distances of sparse rows, whose squared lengths are `norms`, to the centres; `out`
-/// holds [`Turned::width`] elements for each row.
+/// Squared distances of sparse rows to the centres; `out` holds [`Turned::width`] elements for
+/// each row. The rows' squared lengths are `norms`, which rows that store elements in parts
+/// need; for others [`sparse_norms`] finds the same.
 ///
 /// The distance to a centre that is the same row is exactly zero if its half is half the
 /// length that [`sparse_norms`] finds.
@@ -387,7 +392,7 @@ impl<V: Copy + Into<f64>> Task<f64> for Squares<'_, V> {
 pub fn sparse_squares<V: Copy + Into<f64>>(
     tier: Tier,
     rows: &[SparseRow<V>],
-    norms: &[f64],
+    norms: Option<&[f64]>,
     turned: &Turned,
     out: &mut [f64],
 ) {
@@ -411,25 +416,35 @@ impl<V: Copy + Into<f64>> Task<f64> for Norms<'_, '_, V> {
     #[inline(always)]
     unsafe fn run<S: Simd<Elem = f64>>(self) {
         for (row, out) in self.rows.iter().zip(self.out) {
-            // SAFETY: the tier is there; the array holds the lanes of any register.
-            unsafe {
-                let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
-                let pairs = row.values.chunks_exact(2);
-                let rest = pairs.remainder();
-                for pair in pairs {
-                    let (a, b) = (S::splat(pair[0].into()), S::splat(pair[1].into()));
-                    even = a.mul_add(a, even);
-                    odd = b.mul_add(b, odd);
-                }
-                for &value in rest {
-                    let x = S::splat(value.into());
-                    even = x.mul_add(x, even);
-                }
-                let mut sums = [0.0; super::MOST_LANES];
-                even.add(odd).store(sums.as_mut_ptr());
-                *out = sums[0];
-            }
+            // SAFETY: the tier is there.
+            *out = unsafe { norm_of::<S, V>(row.values) };
         }
+    }
+}
+
+/// The squared length of a row, in the two chains of [`scores`].
+///
+/// # Safety
+/// The tier of `S` is there.
+#[inline(always)]
+unsafe fn norm_of<S: Simd<Elem = f64>, V: Copy + Into<f64>>(values: &[V]) -> f64 {
+    // SAFETY: the tier is there; the array holds the lanes of any register.
+    unsafe {
+        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+        let pairs = values.chunks_exact(2);
+        let rest = pairs.remainder();
+        for pair in pairs {
+            let (a, b) = (S::splat(pair[0].into()), S::splat(pair[1].into()));
+            even = a.mul_add(a, even);
+            odd = b.mul_add(b, odd);
+        }
+        for &value in rest {
+            let x = S::splat(value.into());
+            even = x.mul_add(x, even);
+        }
+        let mut sums = [0.0; super::MOST_LANES];
+        even.add(odd).store(sums.as_mut_ptr());
+        sums[0]
     }
 }
 
