@@ -183,6 +183,7 @@ class KMeans(CentroidEstimator):
                 RuntimeWarning,
                 stacklevel=2,
             )
+        # Kept under the name that scikit-learn gives it.
         runs = self._n_init = self._runs(_MANY_RUNS)
         rows = _csr.rows(X)
         offset, variance = _core.kmeans_moments(rows, n_threads=self._n_threads())

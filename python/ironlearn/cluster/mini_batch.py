@@ -207,6 +207,7 @@ class MiniBatchKMeans(CentroidEstimator):
         n_samples = int(X.shape[0])
         batch = min(int(self.batch_size), n_samples)
         n_steps = int(self.max_iter) * n_samples // batch
+        # Kept under the name that scikit-learn gives it.
         runs = self._n_init = self._runs(_MANY_STARTS)
         centres = self._best_start(X, weights, offset, seed, batch, runs)
         state, steps, end, smoothed, history = _core.mini_batch_run(
