@@ -131,8 +131,11 @@ def kmeans_run(
     algorithm: str,
     history: bool,
     n_threads: int,
-) -> tuple[NDArray[Any], NDArray[np.int32], float, int, NDArray[np.float64]]:
-    """Centres less the offset, labels, inertia, iterations, and inertia by iteration."""
+) -> tuple[NDArray[Any], NDArray[np.int32], float, int, NDArray[np.float64], bool, float]:
+    """Centres less the offset, labels, inertia, iterations, and inertia by iteration.
+
+    Then whether the last iteration changed no label, and the squared shifts in it.
+    """
 
 _State = tuple[NDArray[Any], NDArray[np.float64], int]
 

@@ -61,7 +61,9 @@ class Estimator(BaseEstimator):
     _model: Any
 
     def _validate_parameters(self) -> None:
-        _parameters.validate(type(self).__name__, self._parameters, self.get_params(deep=False))
+        # The table names every parameter; looking at the signature would take longer.
+        values = {name: getattr(self, name) for name in self._parameters}
+        _parameters.validate(type(self).__name__, self._parameters, values)
 
     def _n_threads(self) -> int:
         return _threads.resolve(getattr(self, "n_jobs", None))

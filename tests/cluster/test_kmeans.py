@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.cluster import KMeans as Theirs
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_blobs
 from sklearn.exceptions import ConvergenceWarning
@@ -22,6 +23,7 @@ from ironlearn.cluster import KMeans
 from ironlearn.exceptions import InvalidParameterError
 
 ALGORITHMS = ("lloyd", "elkan")
+pytestmark = pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense")
 
 
 def _assert_equal(X: np.ndarray, k: int, weights: Any = None, **settings: Any) -> KMeans:
@@ -247,7 +249,7 @@ def test_bad_input_is_named() -> None:
     X = np.random.RandomState(0).randn(6, 2)
     with pytest.raises(ValueError, match="n_samples=6 should be >= n_clusters=7"):
         KMeans(7).fit(X)
-    with pytest.raises(ValueError, match=r"initial centers \(2, 3\).*clusters 2.*data 2"):
+    with pytest.raises(ValueError, match=r"initial centers \(2, 3\).*features of the data 2"):
         KMeans(2, init=np.zeros((2, 3))).fit(X)
     with pytest.raises(ValueError, match="init contains NaN"):
         KMeans(2, init=[[0, 1], [np.nan, 0]]).fit(X)
@@ -269,13 +271,24 @@ def test_bad_input_is_named() -> None:
                     method(rows)
 
 
-def test_verbose_prints_every_iteration(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("rows", [np.asarray, sparse.csr_matrix])
+def test_verbose_prints_every_iteration(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
     X = load_iris().data
-    model = KMeans(3, init=X[:3], verbose=1).fit(X)
-    lines = capsys.readouterr().out.splitlines()
-    values = [float(line.split()[-1].rstrip(".")) for line in lines if "inertia" in line]
-    assert len(values) == model.n_iter_
-    assert all(a >= b for a, b in pairwise(values))
+    for tol, reason in [(0, "strict convergence"), (0.5, "within tolerance")]:
+        model = KMeans(3, init=X[:3], tol=tol, verbose=1).fit(rows(X))
+        lines = capsys.readouterr().out.splitlines()
+        values = [float(line.split()[-1].rstrip(".")) for line in lines if "inertia" in line]
+        assert len(values) == model.n_iter_
+        assert all(a >= b for a, b in pairwise(values))
+        assert lines[-1].startswith(f"Converged at iteration {model.n_iter_ - 1}: ")
+        assert reason in lines[-1]
+    KMeans(3, init=X[:3], max_iter=1, verbose=1).fit(rows(X))
+    assert "Converged" not in capsys.readouterr().out
+
+
+def test_elkan_for_one_cluster_warns() -> None:
+    with pytest.warns(RuntimeWarning, match="doesn't make sense for a single cluster"):
+        KMeans(1, algorithm="elkan").fit(load_iris().data)
 
 
 @pytest.mark.parametrize("tier", ["scalar", "avx2", "avx512"])

@@ -228,7 +228,7 @@ def test_bad_input_is_named() -> None:
         MiniBatchKMeans().fit(IRIS[:4])
     with pytest.raises(ValueError, match="n_samples=4 should be >= n_clusters=8"):
         MiniBatchKMeans().partial_fit(IRIS[:4])
-    with pytest.raises(ValueError, match=r"initial centers \(2, 3\).*clusters 2.*data 4"):
+    with pytest.raises(ValueError, match=r"initial centers \(2, 3\).*features of the data 4"):
         MiniBatchKMeans(2, init=np.zeros((2, 3))).fit(IRIS)
     for name, value in [("batch_size", 0), ("reassignment_ratio", -1), ("max_no_improvement", -1)]:
         with pytest.raises(InvalidParameterError, match=repr(name)):

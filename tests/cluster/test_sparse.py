@@ -19,6 +19,7 @@ from ironlearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
 
 FORMATS = ("csr", "csc", "coo", "lil")
 ALL = (KMeans, MiniBatchKMeans, BisectingKMeans)
+pytestmark = pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense")
 
 
 def _noisy_digits() -> np.ndarray:

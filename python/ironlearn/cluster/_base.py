@@ -34,6 +34,19 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         raise NotImplementedError
 
     def _fit_input(self, X: Any, *, reset: bool = True) -> Any:
+        if (
+            reset
+            and type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in self._ready_dtypes()
+            and X.flags.c_contiguous
+            and X.flags.aligned
+            and X.size
+        ):
+            # Ready as it is: a closer look would take longer than clustering a small table.
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = X.shape[1]
+            return X
         # Native code checks finiteness as it reads, and the structure of CSR matrices.
         return validate_data(
             self,
@@ -66,12 +79,15 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         if _csr.is_sparse(centres):
             centres = centres.toarray()
         centres = check_array(centres, dtype=X.dtype, order="C", input_name="init")
-        if centres.shape != (n_clusters, X.shape[1]):
-            raise ValueError(
-                f"The shape of the initial centers {centres.shape} does not match the number "
-                f"of clusters {n_clusters} and the number of features of the data "
-                f"{X.shape[1]}."
-            )
+        for given, expected, what in (
+            (len(centres), n_clusters, "number of clusters"),
+            (centres.shape[1], X.shape[1], "number of features of the data"),
+        ):
+            if given != expected:
+                raise ValueError(
+                    f"The shape of the initial centers {centres.shape} does not match the "
+                    f"{what} {expected}."
+                )
         return centres
 
     def _check_enough_rows(self, X: Any) -> None:
@@ -100,7 +116,7 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         *,
         n_clusters: int,
         seed: int,
-        generator: np.random.RandomState,
+        generator: np.random.RandomState | None,
     ) -> NDArray[Any]:
         """Return starting centres, less the offset; a function of `init` draws from `generator`."""
         if isinstance(self.init, str):

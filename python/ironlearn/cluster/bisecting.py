@@ -31,6 +31,7 @@ class _Node:
     rows: NDArray[np.int64]
     centre: NDArray[Any]
     score: float
+    inertia: float | None = None
     children: tuple[_Node, _Node] | None = None
 
     def leaves(self) -> list[_Node]:
@@ -274,7 +275,7 @@ class _Splitter:
         self.offset, self.tol = offset, tol
         drawn = isinstance(estimator.init, str)
         self.seed = seed_from(estimator.random_state) if drawn else 0
-        self.generator = check_random_state(estimator.random_state)
+        self.generator = None if drawn else check_random_state(estimator.random_state)
         self.threads = estimator._n_threads()
 
     def some(self, rows: NDArray[np.int64]) -> tuple[Any, Weights]:
@@ -287,7 +288,7 @@ class _Splitter:
     def run(self, X: Any, weights: Weights, start: NDArray[Any]) -> tuple[NDArray[Any], Any]:
         """Return the centres and (labels, inertia) of Lloyd's iteration."""
         estimator = self.estimator
-        centres, labels, inertia, _, history = _core.kmeans_run(
+        centres, labels, inertia, _, history, _, _ = _core.kmeans_run(
             _csr.rows(X),
             self.offset,
             weights,
@@ -321,23 +322,44 @@ class _Splitter:
             if best is None or inertia < best[2] * (1 - 1e-6):
                 best = centres, labels, inertia
         assert best is not None
-        centres, labels, _ = best
+        centres, labels, inertia = best
+        if weights is None and self.weights is not None:
+            inertia = 0.0
         if estimator.verbose:
             print(f"New centroids from bisection: {centres + self.offset}")
         left, right = (_Node(node.rows[labels == side], centres[side], 0.0) for side in (0, 1))
-        for child in (left, right):
-            if estimator.bisecting_strategy == "largest_cluster":
-                child.score = float(len(child.rows))
-            else:
-                child.score = self.inertia(child)
+        if estimator.bisecting_strategy == "largest_cluster":
+            left.score, right.score = float(len(left.rows)), float(len(right.rows))
+        else:
+            left.inertia = self._share(X, weights, centres, labels, inertia)
+            right.inertia = max(inertia - left.inertia, 0.0)
+            left.score, right.score = left.inertia, right.inertia
         node.children = left, right
+
+    def _share(
+        self,
+        X: Any,
+        weights: Weights,
+        centres: NDArray[Any],
+        labels: NDArray[np.int32],
+        inertia: float,
+    ) -> float:
+        """Return what the rows of the first of two clusters add to the inertia."""
+        first = (labels == 0).astype(np.float64)
+        if weights is not None:
+            first *= weights
+        if not first.any():
+            return 0.0
+        model = _core.KMeansModel.from_arrays(centres, self.offset)
+        _, share = model.assign(_csr.rows(X), first, n_threads=self.threads)
+        return min(share, inertia)
 
     def inertia(self, node: _Node) -> float:
         """Return the weighted sum of squared distances of the node's rows to its centre."""
-        if not len(node.rows):
-            return 0.0
+        if node.inertia is not None:
+            return node.inertia
         X, weights = self.some(node.rows)
-        if weights is None and self.weights is not None:
+        if not len(node.rows) or (weights is None and self.weights is not None):
             return 0.0
         model = _core.KMeansModel.from_arrays(node.centre[None], self.offset)
         return model.assign(_csr.rows(X), weights, n_threads=self.threads)[1]

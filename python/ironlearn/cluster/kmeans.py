@@ -177,11 +177,18 @@ class KMeans(CentroidEstimator):
         X = self._fit_input(X)
         self._check_enough_rows(X)
         weights = self._checked_weights(X, sample_weight)
-        runs = self._runs(_MANY_RUNS)
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        # Kept under the name that scikit-learn gives it.
+        runs = self._n_init = self._runs(_MANY_RUNS)
         rows = _csr.rows(X)
         offset, variance = _core.kmeans_moments(rows, n_threads=self._n_threads())
         seed = seed_from(self.random_state) if isinstance(self.init, str) else 0
-        generator = check_random_state(self.random_state)
+        generator = check_random_state(self.random_state) if callable(self.init) else None
         best: _Run | None = None
         for i in range(runs):
             centres = self._start(
@@ -222,7 +229,7 @@ class KMeans(CentroidEstimator):
     ) -> _Run:
         if self.verbose:
             print("Initialization complete")
-        centres, labels, inertia, n_iter, history = _core.kmeans_run(
+        centres, labels, inertia, n_iter, history, settled, shift = _core.kmeans_run(
             rows,
             offset,
             weights,
@@ -235,9 +242,12 @@ class KMeans(CentroidEstimator):
         )
         for i, value in enumerate(history):
             print(f"Iteration {i}, inertia {value}.")
-        if self.verbose and n_iter < self.max_iter:
-            why = f"center shift of at most {tol:.6g} within tolerance"
-            print(f"Converged at iteration {n_iter - 1}: {why if tol else 'strict convergence'}.")
+        if self.verbose and settled:
+            print(f"Converged at iteration {n_iter - 1}: strict convergence.")
+        elif self.verbose and shift <= tol:
+            print(
+                f"Converged at iteration {n_iter - 1}: center shift {shift} within tolerance {tol}."
+            )
         return _Run(centres, labels, inertia, n_iter)
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:

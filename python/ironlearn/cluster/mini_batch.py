@@ -207,7 +207,8 @@ class MiniBatchKMeans(CentroidEstimator):
         n_samples = int(X.shape[0])
         batch = min(int(self.batch_size), n_samples)
         n_steps = int(self.max_iter) * n_samples // batch
-        runs = self._runs(_MANY_STARTS)
+        # Kept under the name that scikit-learn gives it.
+        runs = self._n_init = self._runs(_MANY_STARTS)
         centres = self._best_start(X, weights, offset, seed, batch, runs)
         state, steps, end, smoothed, history = _core.mini_batch_run(
             rows,
@@ -331,8 +332,8 @@ class MiniBatchKMeans(CentroidEstimator):
         self, X: Any, weights: Weights, offset: NDArray[Any], seed: int, batch: int, runs: int
     ) -> NDArray[Any]:
         """Return the best of `runs` starts, each found on rows of its own."""
-        size = self._init_rows(X.shape[0], batch)
-        generator = check_random_state(self.random_state)
+        size = self._init_size = self._init_rows(X.shape[0], batch)
+        generator = check_random_state(self.random_state) if callable(self.init) else None
         compare = runs > 1 or bool(self.verbose)
         if compare:
             held, held_weights = self._some(X, weights, size, seed, _VALIDATION)

@@ -216,14 +216,14 @@ def kmeans_run(
     algorithm: str,
     history: bool,
     n_threads: int,
-) -> tuple[NDArray[Any], NDArray[np.int32], float, int, NDArray[np.float64]]:
+) -> tuple[NDArray[Any], NDArray[np.int32], float, int, NDArray[np.float64], bool, float]:
     """Run Lloyd's iteration; both values of `algorithm` name the same answer."""
     rows = _shifted(x, offset)
     weights = _weights(sample_weight, len(rows))
     now: Rows = [[float(v) for v in centre] for centre in centres]
     labels: list[int] = []
     steps: list[float] = []
-    n_iter, settled = 0, False
+    n_iter, settled, shift = 0, False, math.inf
     while n_iter < max_iter:
         n_iter += 1
         found = [_nearest(row, now) for row in rows]
@@ -244,4 +244,6 @@ def kmeans_run(
         _inertia(rows, weights, now, labels),
         n_iter,
         np.array(steps if history else []),
+        settled,
+        shift,
     )

@@ -249,6 +249,8 @@ type FitArrays<'py> = (
     f64,
     usize,
     Bound<'py, PyArray1<f64>>,
+    bool,
+    f64,
 );
 
 fn fit_arrays<'py, T: Element>(
@@ -263,11 +265,14 @@ fn fit_arrays<'py, T: Element>(
         fit.inertia,
         fit.n_iter,
         fit.history.into_pyarray(py),
+        fit.settled,
+        fit.shift,
     ))
 }
 
-/// Lloyd's iteration from the given centres: centres, labels, inertia, iterations, and the
-/// inertia of each iteration where it is asked for.
+/// Lloyd's iteration from the given centres: centres, labels, inertia, iterations, the inertia
+/// of each iteration where it is asked for, whether the last one changed no label, and the
+/// centres' squared shifts in it.
 #[pyfunction]
 #[pyo3(signature = (x, offset, sample_weight, centres, *, max_iter, tol, algorithm, history, n_threads))]
 pub fn kmeans_run<'py>(

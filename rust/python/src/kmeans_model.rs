@@ -148,7 +148,7 @@ impl KMeansModel {
             Ok(matrix(py, out, rows, core.clusters())?.into_any())
         }, {
             let out = gate::sized(py, n_threads, cost, |control| {
-                core.transform_sparse(control, &make(control, None, true)?)
+                core.transform_sparse(control, &make(control, None, false)?)
             })?;
             Ok(matrix(py, out, rows, core.clusters())?.into_any())
         })

@@ -45,6 +45,23 @@ pub struct Outcome {
     pub cost: f64,
 }
 
+/// Cycles for reading a row's bounds. This and the other costs were measured with AVX-512;
+/// only the choice between two ways to the same labels depends on them.
+const LOOK: f64 = 15.0;
+
+/// Cycles for the distance of a row to a centre, and for turning the row into a panel.
+fn costs(features: usize) -> (f64, f64) {
+    let d = features as f64;
+    (d / 14.0 + 0.4, d / 3.0 + 5.0)
+}
+
+/// Whether bounds can pay at all: for few centres of few features, reading them takes about as
+/// long as comparing.
+pub fn can_pay(features: usize, clusters: usize) -> bool {
+    let (distance, turn) = costs(features);
+    LOOK < 0.75 * (clusters as f64 * distance + turn)
+}
+
 /// What was done in one chunk.
 #[derive(Clone, Copy, Default)]
 struct Work {
@@ -120,13 +137,11 @@ impl<T: Real> Bounds<T> {
         })?;
         self.fresh = false;
         let sum = |part: fn(&Work) -> usize| counts.iter().map(part).sum::<usize>();
-        // Cycles as measured with AVX-512; only the choice between two ways to the same labels
-        // depends on them.
         let d = rows.features as f64;
-        let (n, k) = (rows.count as f64, self.groups.of.len() as f64);
-        let (distance, turn) = (d / 14.0 + 0.4, d / 3.0 + 5.0);
-        let all = n * (k * distance + turn);
-        let done = n * 15.0
+        let n = rows.count as f64;
+        let (distance, turn) = costs(rows.features);
+        let all = n * (self.groups.of.len() as f64 * distance + turn);
+        let done = n * LOOK
             + sum(|w| w.tightened) as f64 * (50.0 + d / 5.0)
             + sum(|w| w.opened) as f64 * (60.0 + 20.0 * self.groups.members.len() as f64)
             + sum(|w| w.turned) as f64 * (turn + 20.0)

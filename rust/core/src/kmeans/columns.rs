@@ -113,7 +113,8 @@ impl Columns {
         out
     }
 
-    /// The sum of the centres' squared shifts from a table that [`Columns::scaled`] made.
+    /// The sum of the squared shifts of the centres that had rows and have some, from a table
+    /// that [`Columns::scaled`] made.
     pub fn shifts_from(&self, before: &[f64]) -> f64 {
         let width = self.table.width();
         let lines = before
@@ -123,7 +124,9 @@ impl Columns {
         for (old, new) in lines {
             for (c, total) in totals.iter_mut().enumerate() {
                 let shift = new[c] / self.weights[c] - old[c];
-                *total += shift * shift;
+                if shift.is_finite() {
+                    *total += shift * shift;
+                }
             }
         }
         totals.iter().sum()
@@ -183,7 +186,7 @@ impl Shifts {
         self.before[c].2 += weight * columns.product(rows, i, c);
     }
 
-    /// The sum of the centres' squared shifts; infinite if a centre appeared or vanished.
+    /// The sum of the squared shifts of the centres that had rows and have some.
     pub fn total(&self, columns: &Columns) -> f64 {
         let mut total = 0.0;
         for (c, &(weight, square, product)) in self.before.iter().enumerate() {
@@ -192,7 +195,7 @@ impl Shifts {
                 continue;
             }
             if !(now > 0.0 && weight > 0.0) {
-                return f64::INFINITY;
+                continue;
             }
             let cross = (square + product) / (weight * now);
             let shift = columns.length(c) + square / (weight * weight) - 2.0 * cross;

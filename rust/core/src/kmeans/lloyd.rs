@@ -1,7 +1,7 @@
 //! Lloyd's iteration (Lloyd, "Least squares quantization in PCM", 1982).
 
 use super::assign::{Chunk, scan, states};
-use super::bounds::Bounds;
+use super::bounds::{Bounds, can_pay};
 use super::points::Points;
 use super::update::{Sums, inertia};
 use super::{Rows, check_centres};
@@ -35,6 +35,10 @@ pub struct Fit<T> {
     pub n_iter: usize,
     /// The inertia of each iteration, where it was asked for.
     pub history: Vec<f64>,
+    /// The last iteration changed no label.
+    pub settled: bool,
+    /// The centres' squared shifts in the last iteration, infinite where they are not known.
+    pub shift: f64,
 }
 
 /// Runs Lloyd's iteration from `centres` (offset subtracted) until no label changes, the
@@ -57,7 +61,7 @@ pub fn run<T: Real>(
         few: FEW_MOVES,
     };
     let mut history = Vec::new();
-    let (mut n_iter, mut settled) = (0, false);
+    let (mut n_iter, mut settled, mut shift) = (0, false, f64::INFINITY);
     while n_iter < settings.max_iter {
         n_iter += 1;
         let moved = steps.assign(control, rows, &centres, &mut chunks)?;
@@ -72,7 +76,8 @@ pub fn run<T: Real>(
             bounds.follow(&centres, d, &shifts);
         }
         settled = moved == 0;
-        if settled || shifts.iter().map(|s| s * s).sum::<f64>() <= settings.tol {
+        shift = shifts.iter().map(|s| s * s).sum();
+        if settled || shift <= settings.tol {
             break;
         }
     }
@@ -86,6 +91,8 @@ pub fn run<T: Real>(
         inertia,
         n_iter,
         history,
+        settled,
+        shift,
     })
 }
 
@@ -113,7 +120,8 @@ impl<T: Real> Steps<T> {
         centres: &[T],
         chunks: &mut [Chunk],
     ) -> Result<usize> {
-        if self.bounds.is_none() && (self.always || self.share < self.few) {
+        let few = self.share < self.few && can_pay(rows.features, centres.len() / rows.features);
+        if self.bounds.is_none() && (self.always || few) {
             self.bounds = Some(Bounds::new(rows, centres, chunks));
             let bounds = self.bounds.as_mut().expect("just made");
             return Ok(bounds.assign(control, rows, centres, chunks)?.moved);

@@ -2,9 +2,9 @@
 
 use super::assign::{Scratch, panels};
 use super::points::Points;
-use super::sparse::{SparseRows, halves};
+use super::sparse::{SparseRows, WIDTH, halves};
 use crate::error::{Error, Result, non_finite};
-use crate::parallel::{Control, fill_chunks, map_chunks};
+use crate::parallel::{Control, chunks, fill_chunks, map_chunks};
 use ironlearn_kernels::distance::{
     MOST_CENTRES, Packed, Real, Turned, dots, lanes, pack, pack_centres, pair,
 };
@@ -280,8 +280,10 @@ impl<T: Real> KMeansModel<T> {
         let (chunk, table) = (self.check_sparse(rows)?, &self.sparse().turned);
         let mut out = vec![0; rows.count()];
         fill_chunks(control, &mut out, 1, chunk, |range, labels| {
-            for (label, i) in labels.iter_mut().zip(range) {
-                *label = rows.nearest_to(i, table) as i32;
+            for (some, labels) in chunks(range.len(), WIDTH).zip(labels.chunks_mut(WIDTH)) {
+                control.check()?;
+                let some = some.map(|p| range.start + p);
+                rows.nearest_to(some, table, |p, name| labels[p] = name as i32);
             }
             Ok(())
         })?;
@@ -294,11 +296,19 @@ impl<T: Real> KMeansModel<T> {
         let k = self.clusters();
         let mut out = vec![T::default(); rows.count() * k];
         fill_chunks(control, &mut out, k, chunk, |range, part| {
-            let mut squares = vec![0.0; table.width()];
-            for (line, i) in part.chunks_exact_mut(k).zip(range) {
-                rows.squares_to(i, table, &mut squares);
-                for (out, square) in line.iter_mut().zip(&squares) {
-                    *out = T::from_f64(square.sqrt());
+            let mut squares = Vec::new();
+            for (some, part) in chunks(range.len(), WIDTH).zip(part.chunks_mut(WIDTH * k)) {
+                control.check()?;
+                rows.squares_to(some.map(|p| range.start + p), table, &mut squares);
+                // All at once, as many registers hold.
+                for square in &mut squares {
+                    *square = square.sqrt();
+                }
+                let lines = squares.chunks_exact(table.width());
+                for (line, roots) in part.chunks_exact_mut(k).zip(lines) {
+                    for (out, &root) in line.iter_mut().zip(roots) {
+                        *out = T::from_f64(root);
+                    }
                 }
             }
             Ok(())

@@ -10,16 +10,16 @@ use super::points::Points;
 use super::sparse_lloyd::run_sparse;
 use super::store::SparseMeans;
 use crate::error::{Error, Result, non_finite};
-use crate::parallel::{Control, map_chunks};
+use crate::parallel::{Control, chunks, map_chunks};
 use ironlearn_kernels::distance::{
-    Places, Real, Turned, sparse_nearest, sparse_norm, sparse_squares, survey,
+    Places, Real, SparseRow, Turned, sparse_nearest, sparse_norms, sparse_squares, survey,
 };
 use ironlearn_kernels::tier;
 use std::ops::Range;
 
 /// Rows whose distances are computed together: a row of the table of distances to few centres
 /// then fills whole cache lines.
-const WIDTH: usize = 16;
+pub(super) const WIDTH: usize = 16;
 
 /// Checked compressed rows, their squared lengths, and their weights.
 #[derive(Clone, Debug)]
@@ -94,13 +94,14 @@ impl<'a, T: Real> SparseRows<'a, T> {
         features: usize,
         weights: Option<&'a [f64]>,
     ) -> Result<Self> {
-        let mut rows = SparseRows::unmeasured(control, data, indices, indptr, features, weights)?;
-        rows.norms = map_chunks(control, rows.count, 1 << 13, |r| rows.measure(r))?.concat();
+        let rows = SparseRows::checked(control, data, indices, indptr, features, weights)?;
+        let (mut rows, falls) = rows;
+        rows.norms = rows.measure(control, falls)?;
         Ok(rows)
     }
 
-    /// Checks as [`SparseRows::new`] does, but leaves the rows without the lengths that squared
-    /// distances need: enough to find nearest centres.
+    /// Checks as [`SparseRows::new`] does, but measures the rows only if they may store elements
+    /// in parts: enough to compare rows with a table.
     pub fn unmeasured(
         control: &Control,
         data: &'a [T],
@@ -109,6 +110,23 @@ impl<'a, T: Real> SparseRows<'a, T> {
         features: usize,
         weights: Option<&'a [f64]>,
     ) -> Result<Self> {
+        let rows = SparseRows::checked(control, data, indices, indptr, features, weights)?;
+        let (mut rows, falls) = rows;
+        if falls {
+            rows.norms = rows.measure(control, true)?;
+        }
+        Ok(rows)
+    }
+
+    /// Checked rows without lengths, and whether columns fall somewhere in a row.
+    fn checked(
+        control: &Control,
+        data: &'a [T],
+        indices: Places<'a>,
+        indptr: Places<'a>,
+        features: usize,
+        weights: Option<&'a [f64]>,
+    ) -> Result<(Self, bool)> {
         let stored = data.len().min(len(indices));
         let count = len(indptr).saturating_sub(1);
         if count == 0 || features == 0 {
@@ -148,8 +166,8 @@ impl<'a, T: Real> SparseRows<'a, T> {
             norms: Vec::new(),
             weights,
         };
-        map_chunks(control, count, 1 << 13, |range| rows.check(range))?;
-        Ok(rows)
+        let falls = map_chunks(control, count, 1 << 13, |range| rows.check(range))?;
+        Ok((rows, falls.contains(&true)))
     }
 
     fn row(&self, i: usize) -> (&'a [T], Places<'a>) {
@@ -165,28 +183,19 @@ impl<'a, T: Real> SparseRows<'a, T> {
         start(rows.start)..start(rows.end)
     }
 
-    /// An error for the first element of some rows that is not finite or in no column.
-    fn check(&self, rows: Range<usize>) -> Result<()> {
+    /// An error for the first element of some rows that is not finite or in no column; else
+    /// whether columns fall somewhere in a row.
+    fn check(&self, rows: Range<usize>) -> Result<bool> {
         let span = self.span(&rows);
         let places = part(self.indices, span.clone());
-        let found = survey(tier::active(), &self.data[span], places);
+        let found = survey(tier::active(), &self.data[span.clone()], places);
         if (found.top >= self.features || !found.finite)
-            && let Some(bad) = rows.into_iter().find_map(|i| self.fault(i))
+            && let Some(bad) = rows.clone().find_map(|i| self.fault(i))
         {
             return Err(bad);
         }
-        Ok(())
-    }
-
-    /// The squared lengths of some rows.
-    fn measure(&self, rows: Range<usize>) -> Result<Vec<f64>> {
-        let tier = tier::active();
-        let mut norms: Vec<f64> = Vec::with_capacity(rows.len());
-        norms.extend(rows.clone().map(|i| sparse_norm(tier, self.row(i).0)));
-        let span = self.span(&rows);
-        let places = part(self.indices, span.clone());
-        let mut falls = survey::<f64>(tier, &[], places).falls;
         // From one row to the next, columns may fall.
+        let mut falls = found.falls;
         for i in rows.start + 1..rows.end {
             let (before, border) = (self.span(&(i - 1..i)).start, self.span(&(i..i)).start);
             if before < border && border < span.end {
@@ -194,10 +203,24 @@ impl<'a, T: Real> SparseRows<'a, T> {
                 falls -= usize::from(at(places, last) >= at(places, next));
             }
         }
-        if falls > 0 {
-            self.join_parts(rows, &mut norms);
-        }
-        Ok(norms)
+        Ok(falls > 0)
+    }
+
+    /// The squared lengths of all rows.
+    fn measure(&self, control: &Control, falls: bool) -> Result<Vec<f64>> {
+        let tier = tier::active();
+        let parts = map_chunks(control, self.count, 1 << 13, |rows| {
+            let mut norms = vec![0.0; rows.len()];
+            for (numbers, norms) in chunks(rows.len(), WIDTH).zip(norms.chunks_mut(WIDTH)) {
+                let (some, count) = self.some(numbers.map(|p| rows.start + p));
+                sparse_norms(tier, &some[..count], norms);
+            }
+            if falls {
+                self.join_parts(rows, &mut norms);
+            }
+            Ok(norms)
+        })?;
+        Ok(parts.concat())
     }
 
     /// Corrects the squared lengths of rows that store elements in parts.
@@ -274,16 +297,52 @@ impl<'a, T: Real> SparseRows<'a, T> {
         Ok(total / n / self.features as f64)
     }
 
-    /// The nearest centre of row `i`.
-    pub(super) fn nearest_to(&self, i: usize, table: &Turned) -> u32 {
-        let (values, places) = self.row(i);
-        sparse_nearest(tier::active(), values, places, table).1
+    /// Up to [`WIDTH`] rows side by side.
+    fn some(&self, numbers: impl Iterator<Item = usize>) -> ([SparseRow<'a, T>; WIDTH], usize) {
+        let none = SparseRow {
+            values: &[][..],
+            places: Places::Narrow(&[]),
+        };
+        let (mut rows, mut count) = ([none; WIDTH], 0);
+        for (row, i) in rows.iter_mut().zip(numbers) {
+            (row.values, row.places) = self.row(i);
+            count += 1;
+        }
+        (rows, count)
     }
 
-    /// Squared distances from row `i` to all centres, as many as the table's width.
-    pub(super) fn squares_to(&self, i: usize, table: &Turned, out: &mut [f64]) {
-        let (values, places) = self.row(i);
-        sparse_squares(tier::active(), values, places, self.norms[i], table, out);
+    /// The nearest centres of up to [`WIDTH`] rows.
+    pub(super) fn nearest_to(
+        &self,
+        numbers: impl Iterator<Item = usize>,
+        table: &Turned,
+        mut take: impl FnMut(usize, u32),
+    ) {
+        let (rows, count) = self.some(numbers);
+        let mut found = [(0.0, 0); WIDTH];
+        sparse_nearest(tier::active(), &rows[..count], table, &mut found);
+        for (p, &(_, name)) in found[..count].iter().enumerate() {
+            take(p, name);
+        }
+    }
+
+    /// Squared distances from up to [`WIDTH`] rows to all centres, row after row, each with as
+    /// many elements as the table's width.
+    pub(super) fn squares_to(
+        &self,
+        numbers: impl Iterator<Item = usize> + Clone,
+        table: &Turned,
+        out: &mut Vec<f64>,
+    ) {
+        let (rows, count) = self.some(numbers.clone());
+        let mut norms = [0.0; WIDTH];
+        let measured = !self.norms.is_empty();
+        for (norm, i) in norms.iter_mut().zip(numbers).filter(|_| measured) {
+            *norm = self.norms[i];
+        }
+        let norms = measured.then_some(&norms[..]);
+        out.resize(count * table.width(), 0.0);
+        sparse_squares(tier::active(), &rows[..count], norms, table, out);
     }
 
     /// The squared length of row `i`.
@@ -385,9 +444,8 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
         WIDTH
     }
     fn nearest(&self, _: &mut Vec<f64>, table: &Turned, numbers: &[u32], labels: &mut [u32]) {
-        for (label, &i) in labels.iter_mut().zip(numbers) {
-            *label = self.nearest_to(i as usize, table);
-        }
+        let rows = numbers.iter().map(|&i| i as usize);
+        self.nearest_to(rows, table, |p, name| labels[p] = name);
     }
     fn squares(
         &self,
@@ -396,11 +454,10 @@ impl<T: Real> Points<T> for SparseRows<'_, T> {
         numbers: &[u32],
         out: &mut [T],
     ) -> usize {
-        desk.resize(table.width(), 0.0);
-        for (p, &i) in numbers.iter().enumerate() {
-            self.squares_to(i as usize, table, desk);
+        self.squares_to(numbers.iter().map(|&i| i as usize), table, desk);
+        for (p, line) in desk.chunks_exact(table.width()).enumerate() {
             for c in 0..table.len() {
-                out[c * WIDTH + p] = T::from_f64(desk[c]);
+                out[c * WIDTH + p] = T::from_f64(line[c]);
             }
         }
         WIDTH

@@ -55,7 +55,8 @@ impl<T: Real> Clusters<'_, '_, T> {
         // Distances to the centres before they move.
         let empty: Vec<usize> = (0..k).filter(|&c| self.members[c] == 0).collect();
         let far = self.farthest(control, chunks, empty.len())?;
-        let wanted = wanted && self.lent.is_empty() && empty.is_empty();
+        // A row that is lent moves a centre anywhere; other empty clusters stay out of it.
+        let wanted = wanted && self.lent.is_empty() && far.is_empty();
         for (i, from, empty) in std::mem::take(&mut self.lent) {
             self.columns.clear_one(empty);
             self.columns.add(rows, i, rows.weight(i), from);
@@ -187,7 +188,7 @@ pub fn run_sparse<T: Real>(
         age: 0,
     };
     let mut history = Vec::new();
-    let mut n_iter = 0;
+    let (mut n_iter, mut settled, mut shift) = (0, false, f64::INFINITY);
     while n_iter < settings.max_iter {
         n_iter += 1;
         let moved = scan(control, rows, &clusters.columns.table, &mut chunks)?;
@@ -197,11 +198,13 @@ pub fn run_sparse<T: Real>(
                 columns.distance(rows, i, c)
             })?);
         }
-        if moved == 0 {
+        settled = moved == 0;
+        if settled {
             break;
         }
         let wanted = settings.tol > 0.0 && n_iter < settings.max_iter;
-        if clusters.step(control, &chunks, moved, wanted)? <= settings.tol && wanted {
+        shift = clusters.step(control, &chunks, moved, wanted)?;
+        if wanted && shift <= settings.tol {
             break;
         }
     }
@@ -219,5 +222,7 @@ pub fn run_sparse<T: Real>(
         inertia,
         n_iter,
         history,
+        settled,
+        shift,
     })
 }

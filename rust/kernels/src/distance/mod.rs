@@ -14,7 +14,7 @@ use crate::tier::{Tier, detected};
 pub use body::Best;
 pub use packed::Packed;
 use simd::Simd;
-pub use sparse::{Places, Turned, sparse_nearest, sparse_norm, sparse_squares, survey};
+pub use sparse::{Places, SparseRow, Turned, sparse_nearest, sparse_norms, sparse_squares, survey};
 
 /// An element type with registers on every tier.
 pub trait Real:

@@ -17,6 +17,16 @@ pub enum Places<'a> {
     Wide(&'a [i64]),
 }
 
+/// The elements of a sparse row. Loops take several rows at once: for a short one, finding out
+/// which instructions there are takes as long as the row.
+#[derive(Clone, Copy, Debug)]
+pub struct SparseRow<'a, V> {
+    /// The values.
+    pub values: &'a [V],
+    /// Their columns.
+    pub places: Places<'a>,
+}
+
 /// A column number of either width.
 trait Place: Copy {
     /// The number; beyond every width if it is negative.
@@ -251,56 +261,58 @@ impl<S: Simd<Elem = f64>> Take<S> for Lowest<S> {
     }
 }
 
-struct Nearest<'a, V> {
-    values: &'a [V],
-    places: Places<'a>,
+struct Nearest<'a, 'b, V> {
+    rows: &'a [SparseRow<'a, V>],
     turned: &'a Turned,
+    out: &'b mut [(f64, u32)],
 }
-impl<V: Copy + Into<f64>> Task<f64> for Nearest<'_, V> {
-    type Out = (f64, u32);
+impl<V: Copy + Into<f64>> Task<f64> for Nearest<'_, '_, V> {
+    type Out = ();
     #[inline(always)]
-    unsafe fn run<S: Simd<Elem = f64>>(self) -> (f64, u32) {
-        // SAFETY: the tier is there; the arrays hold the lanes of any register.
-        unsafe {
-            let mut found = Lowest {
-                best: S::splat(f64::INFINITY),
-                first: S::splat(0.0),
-            };
-            match self.places {
-                Places::Narrow(places) => all_scores(self.values, places, self.turned, &mut found),
-                Places::Wide(places) => all_scores(self.values, places, self.turned, &mut found),
-            }
-            let mut lowest = [f64::INFINITY; super::MOST_LANES];
-            let mut firsts = [0.0; super::MOST_LANES];
-            found.best.store(lowest.as_mut_ptr());
-            found.first.store(firsts.as_mut_ptr());
-            // Without branches: which lane wins cannot be foreseen.
-            let (mut score, mut name) = (f64::INFINITY, f64::INFINITY);
-            for lane in 0..S::LANES {
-                score = if lowest[lane] < score {
-                    lowest[lane]
-                } else {
-                    score
+    unsafe fn run<S: Simd<Elem = f64>>(self) {
+        for (row, out) in self.rows.iter().zip(self.out) {
+            // SAFETY: the tier is there; the arrays hold the lanes of any register.
+            unsafe {
+                let mut found = Lowest {
+                    best: S::splat(f64::INFINITY),
+                    first: S::splat(0.0),
                 };
+                match row.places {
+                    Places::Narrow(p) => all_scores(row.values, p, self.turned, &mut found),
+                    Places::Wide(p) => all_scores(row.values, p, self.turned, &mut found),
+                }
+                let mut lowest = [f64::INFINITY; super::MOST_LANES];
+                let mut firsts = [0.0; super::MOST_LANES];
+                found.best.store(lowest.as_mut_ptr());
+                found.first.store(firsts.as_mut_ptr());
+                // Without branches: which lane wins cannot be foreseen.
+                let (mut score, mut name) = (f64::INFINITY, f64::INFINITY);
+                for lane in 0..S::LANES {
+                    score = if lowest[lane] < score {
+                        lowest[lane]
+                    } else {
+                        score
+                    };
+                }
+                for lane in 0..S::LANES {
+                    let this = firsts[lane] + lane as f64;
+                    let wins = lowest[lane] == score && this < name;
+                    name = if wins { this } else { name };
+                }
+                *out = (
+                    score,
+                    if score < f64::INFINITY {
+                        name as u32
+                    } else {
+                        0
+                    },
+                );
             }
-            for lane in 0..S::LANES {
-                let this = firsts[lane] + lane as f64;
-                let wins = lowest[lane] == score && this < name;
-                name = if wins { this } else { name };
-            }
-            (
-                score,
-                if score < f64::INFINITY {
-                    name as u32
-                } else {
-                    0
-                },
-            )
         }
     }
 }
 
-/// The lowest score `|c|^2 / 2 - x.c` of a sparse row `x`, and the first centre that has it.
+/// The lowest score `|c|^2 / 2 - x.c` of each sparse row `x`, and the first centre that has it.
 ///
 /// NaN never wins: where all scores are NaN or infinite, the answer is infinity and 0.
 ///
@@ -309,18 +321,11 @@ impl<V: Copy + Into<f64>> Task<f64> for Nearest<'_, V> {
 #[inline]
 pub fn sparse_nearest<V: Copy + Into<f64>>(
     tier: Tier,
-    values: &[V],
-    places: Places,
+    rows: &[SparseRow<V>],
     turned: &Turned,
-) -> (f64, u32) {
-    dispatch::<f64, _>(
-        tier,
-        Nearest {
-            values,
-            places,
-            turned,
-        },
-    )
+    out: &mut [(f64, u32)],
+) {
+    dispatch::<f64, _>(tier, Nearest { rows, turned, out });
 }
 
 /// Writes squared distances.
@@ -344,9 +349,8 @@ impl<S: Simd<Elem = f64>> Take<S> for Write<'_, S> {
 }
 
 struct Squares<'a, V> {
-    values: &'a [V],
-    places: Places<'a>,
-    norm: f64,
+    rows: &'a [SparseRow<'a, V>],
+    norms: Option<&'a [f64]>,
     turned: &'a Turned,
     out: &'a mut [f64],
 }
@@ -354,79 +358,100 @@ impl<V: Copy + Into<f64>> Task<f64> for Squares<'_, V> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd<Elem = f64>>(self) {
-        // SAFETY: the tier is there.
-        unsafe {
-            let mut write = Write {
-                norm: S::splat(self.norm),
-                out: self.out,
-            };
-            match self.places {
-                Places::Narrow(places) => all_scores(self.values, places, self.turned, &mut write),
-                Places::Wide(places) => all_scores(self.values, places, self.turned, &mut write),
+        let lines = self.out.chunks_exact_mut(self.turned.width);
+        for (i, (row, out)) in self.rows.iter().zip(lines).enumerate() {
+            // SAFETY: the tier is there.
+            unsafe {
+                let norm = match self.norms {
+                    Some(norms) => norms[i],
+                    None => norm_of::<S, V>(row.values),
+                };
+                let mut write = Write {
+                    norm: S::splat(norm),
+                    out,
+                };
+                match row.places {
+                    Places::Narrow(p) => all_scores(row.values, p, self.turned, &mut write),
+                    Places::Wide(p) => all_scores(row.values, p, self.turned, &mut write),
+                }
             }
         }
     }
 }
 
-/// Squared distances of a sparse row, whose squared length is `norm`, to the centres; `out`
-/// holds as many elements as [`Turned::width`] says.
+/// Squared distances of sparse rows to the centres; `out` holds [`Turned::width`] elements for
+/// each row. The rows' squared lengths are `norms`, which rows that store elements in parts
+/// need; for others [`sparse_norms`] finds the same.
 ///
-/// The distance to a centre that is the same row is exactly zero if its half is
-/// `0.5 * sparse_norm(row)`.
+/// The distance to a centre that is the same row is exactly zero if its half is half the
+/// length that [`sparse_norms`] finds.
 ///
 /// # Panics
-/// If a column is outside the centres, or `out` is too short.
+/// If a column is outside the centres.
 #[inline]
 pub fn sparse_squares<V: Copy + Into<f64>>(
     tier: Tier,
-    values: &[V],
-    places: Places,
-    norm: f64,
+    rows: &[SparseRow<V>],
+    norms: Option<&[f64]>,
     turned: &Turned,
     out: &mut [f64],
 ) {
     dispatch::<f64, _>(
         tier,
         Squares {
-            values,
-            places,
-            norm,
+            rows,
+            norms,
             turned,
             out,
         },
     );
 }
 
-struct Norm<'a, V>(&'a [V]);
-impl<V: Copy + Into<f64>> Task<f64> for Norm<'_, V> {
-    type Out = f64;
+struct Norms<'a, 'b, V> {
+    rows: &'a [SparseRow<'a, V>],
+    out: &'b mut [f64],
+}
+impl<V: Copy + Into<f64>> Task<f64> for Norms<'_, '_, V> {
+    type Out = ();
     #[inline(always)]
-    unsafe fn run<S: Simd<Elem = f64>>(self) -> f64 {
-        // SAFETY: the tier is there; the array holds the lanes of any register.
-        unsafe {
-            let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
-            let pairs = self.0.chunks_exact(2);
-            let rest = pairs.remainder();
-            for pair in pairs {
-                let (a, b) = (S::splat(pair[0].into()), S::splat(pair[1].into()));
-                even = a.mul_add(a, even);
-                odd = b.mul_add(b, odd);
-            }
-            for &value in rest {
-                let x = S::splat(value.into());
-                even = x.mul_add(x, even);
-            }
-            let mut sums = [0.0; super::MOST_LANES];
-            even.add(odd).store(sums.as_mut_ptr());
-            sums[0]
+    unsafe fn run<S: Simd<Elem = f64>>(self) {
+        for (row, out) in self.rows.iter().zip(self.out) {
+            // SAFETY: the tier is there.
+            *out = unsafe { norm_of::<S, V>(row.values) };
         }
     }
 }
 
-/// Squared length of a sparse row, added up as products with centres are.
+/// The squared length of a row, in the two chains of [`scores`].
+///
+/// # Safety
+/// The tier of `S` is there.
+#[inline(always)]
+unsafe fn norm_of<S: Simd<Elem = f64>, V: Copy + Into<f64>>(values: &[V]) -> f64 {
+    // SAFETY: the tier is there; the array holds the lanes of any register.
+    unsafe {
+        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+        let pairs = values.chunks_exact(2);
+        let rest = pairs.remainder();
+        for pair in pairs {
+            let (a, b) = (S::splat(pair[0].into()), S::splat(pair[1].into()));
+            even = a.mul_add(a, even);
+            odd = b.mul_add(b, odd);
+        }
+        for &value in rest {
+            let x = S::splat(value.into());
+            even = x.mul_add(x, even);
+        }
+        let mut sums = [0.0; super::MOST_LANES];
+        even.add(odd).store(sums.as_mut_ptr());
+        sums[0]
+    }
+}
+
+/// Squared lengths of sparse rows, added up as products with centres are.
 #[inline]
-pub fn sparse_norm<V: Copy + Into<f64>>(tier: Tier, values: &[V]) -> f64 {
-    dispatch::<f64, _>(tier, Norm(values))
+pub fn sparse_norms<V: Copy + Into<f64>>(tier: Tier, rows: &[SparseRow<V>], out: &mut [f64]) {
+    dispatch::<f64, _>(tier, Norms { rows, out });
 }
 
 struct Survey<'a, V> {

@@ -149,22 +149,27 @@ proptest! {
                     let pairs = full.iter().zip(&centres[c * d..]);
                     pairs.map(|(a, b)| (a - b) * (a - b)).sum()
                 };
-                let (score, name) = sparse_nearest(tier, &values, places, &turned);
-                let norm = sparse_norm(tier, &values);
+                let row = |places| SparseRow { values: &values, places };
+                let mut found = [(0.0, 9); 2];
+                let both = [row(places), row(Places::Wide(&wide))];
+                sparse_nearest(tier, &both, &turned, &mut found);
+                prop_assert_eq!(found[0], found[1]);
+                let (score, name) = found[0];
+                let mut norms = [0.0; 2];
+                sparse_norms(tier, &both, &mut norms);
+                let norm = norms[0];
                 let lowest = (0..k).map(exact).fold(f64::INFINITY, f64::min);
                 let slack = 1e-9 * (1.0 + lowest);
                 prop_assert!((exact(name as usize) - lowest).abs() <= slack);
                 prop_assert!((norm + 2.0 * score - lowest).abs() <= slack);
-                let again = sparse_nearest(tier, &values, Places::Wide(&wide), &turned);
-                prop_assert_eq!(again, (score, name));
-                sparse_squares(tier, &values, places, norm, &turned, &mut squares);
+                sparse_squares(tier, &both[..1], Some(&norms), &turned, &mut squares);
                 for c in 0..k {
                     prop_assert!((squares[c] - exact(c)).abs() <= slack);
                 }
                 // A centre that is the row itself.
                 let own = Turned::new(tier, &full, d, vec![0.5 * norm]);
                 let mut own_square = vec![1.0; own.width()];
-                sparse_squares(tier, &values, places, norm, &own, &mut own_square);
+                sparse_squares(tier, &both[..1], None, &own, &mut own_square);
                 prop_assert_eq!(own_square[0], 0.0);
             }
         }
@@ -176,15 +181,46 @@ fn sparse_ties_go_to_the_first_and_nan_never_wins() {
     for tier in supported() {
         let centres = vec![1.0f32; 37];
         let turned = Turned::new(tier, &centres, 1, vec![0.5; 37]);
-        let found = sparse_nearest(tier, &[2.0f32], Places::Narrow(&[0]), &turned);
-        assert_eq!(found, (-1.5, 0));
-        let nan = sparse_nearest(tier, &[f32::NAN], Places::Narrow(&[0]), &turned);
-        assert_eq!(nan, (f64::INFINITY, 0));
+        let nearest = |value: f32, place: i32| {
+            let (values, places) = ([value], [place]);
+            let row = SparseRow {
+                values: &values[..],
+                places: Places::Narrow(&places),
+            };
+            let mut found = [(0.0, 9)];
+            sparse_nearest(tier, &[row], &turned, &mut found);
+            found[0]
+        };
+        assert_eq!(nearest(2.0, 0), (-1.5, 0));
+        assert_eq!(nearest(f32::NAN, 0), (f64::INFINITY, 0));
         for bad in [-1, 1] {
-            let read = std::panic::catch_unwind(|| {
-                sparse_nearest(tier, &[2.0f32], Places::Narrow(&[bad]), &turned)
-            });
+            let read = std::panic::catch_unwind(|| nearest(2.0, bad));
             assert!(read.is_err());
+        }
+    }
+}
+
+#[test]
+fn a_survey_finds_what_is_wrong() {
+    for tier in supported() {
+        let values = vec![1.5f32; 37];
+        let places: Vec<i32> = (0..37).collect();
+        let good = survey(tier, &values, Places::Narrow(&places));
+        assert!(good.finite);
+        assert_eq!((good.top, good.falls), (36, 0));
+        for place in 0..37 {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut values = values.clone();
+                values[place] = bad;
+                assert!(!survey(tier, &values, Places::Narrow(&places)).finite);
+            }
+            let mut places = places.clone();
+            places[place] = -1;
+            let found = survey(tier, &values, Places::Narrow(&places));
+            assert!(found.top > i32::MAX as usize);
+            assert_eq!(found.falls, usize::from(place > 0));
+            let wide: Vec<i64> = places.iter().map(|&p| i64::from(p)).collect();
+            assert!(survey(tier, &values, Places::Wide(&wide)).top > i32::MAX as usize);
         }
     }
 }
