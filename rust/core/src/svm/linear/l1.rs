@@ -148,7 +148,7 @@ pub(super) fn solve<D: Design, M: Columns>(
     let mut check_at = next_check(0);
     let mut pass = 0;
     let mut converged = false;
-    // Work of descent since the last Newton steps.
+    // Work of descent that no Newton step has used up: neither gets more than the other.
     let mut idle = 0.0;
     let mut objective = state.c.iter().sum();
     while pass < settings.max_iter && !converged {
@@ -158,6 +158,7 @@ pub(super) fn solve<D: Design, M: Columns>(
         while at < active {
             control.check()?;
             let j = order[at] as usize;
+            idle += 2.0 * columns.count(j) as f64;
             let (g, mut h) = state.derivatives(j);
             h = h.max(1e-12);
             let (up, down) = (g + 1.0, g - 1.0);
@@ -213,14 +214,12 @@ pub(super) fn solve<D: Design, M: Columns>(
                 tolerance *= 0.1;
             }
         }
-        idle += 2.0 * columns.stored() as f64 * active as f64 / width.max(1) as f64;
-        if pass >= PATIENCE
-            && pass < settings.max_iter
-            && !converged
-            && l1_newton::cost(&state).is_some_and(|c| c <= idle)
-        {
-            idle = 0.0;
+        if pass >= PATIENCE && pass < settings.max_iter && !converged {
             for _ in 0..STEPS {
+                match l1_newton::cost(&state).filter(|cost| *cost <= idle) {
+                    Some(cost) => idle -= cost,
+                    None => break,
+                }
                 if !l1_newton::step(control, &mut state, tier::active())? {
                     break;
                 }
