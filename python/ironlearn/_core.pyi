@@ -337,6 +337,9 @@ class ForestModel:
     def apply(self, x: NDArray[np.float32], *, n_threads: int) -> NDArray[np.int64]:
         """The leaf of each row in each tree, numbered within the tree."""
 
+def csr_is_whole(indices: NDArray[Any], indptr: NDArray[Any], n_features: int) -> bool | None:
+    """Whether no element of a CSR matrix is stored in parts; ``None`` if it is broken."""
+
 _Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
 
 _LinearFit = tuple[

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ironlearn import _core
+
 #: A dense array, or (data, indices, indptr, n_features).
 Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
 
@@ -21,12 +23,13 @@ def canonical(X: Any) -> Any:
 
     Its structure is checked first, because the search for such parts trusts it.
     """
-    X.check_format(full_check=True)
-    if X.has_canonical_format:
-        return X
+    _, indices, indptr, width = rows(X)
+    whole = _core.csr_is_whole(indices, indptr, width)
+    if whole is None or len(X.data) != len(indices) or len(indptr) != X.shape[0] + 1:
+        # SciPy says what is wrong, or is content with elements beyond the last row.
+        X.check_format(full_check=True)
     # The order of a row's elements does not matter (vectorizers of texts leave them unsorted).
-    # By columns they are sorted in linear time, and parts of an element come to lie together.
-    if not X.has_sorted_indices and X.tocsc().has_canonical_format:
+    if whole:
         return X
     X = X.copy()
     X.sum_duplicates()

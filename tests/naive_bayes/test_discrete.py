@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +15,6 @@ from scipy import sparse
 from sklearn import naive_bayes as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 import ironlearn
 from ironlearn import _core, _csr, naive_bayes, serving
@@ -436,54 +433,3 @@ def test_attributes_cannot_be_changed_behind_the_model(name: str) -> None:
     model = getattr(naive_bayes, name)().fit(X, y)
     with pytest.raises(ValueError, match="read-only"):
         model.feature_log_prob_[0, 0] = 1.0
-
-
-def _polarity(folder: Path) -> tuple[list[str], np.ndarray]:
-    texts: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(("neg", "pos")):
-        text = (folder / f"rt_polarity/rt-polarity.{name}").read_text(encoding="latin-1")
-        lines = text.strip("\n").split("\n")
-        texts += lines
-        labels += [label] * len(lines)
-    return texts, np.array(labels)
-
-
-def _questions(folder: Path, part: str) -> tuple[list[str], np.ndarray]:
-    lines = (folder / f"trec/TREC.{part}").read_text(encoding="latin-1").strip("\n").split("\n")
-    return [v.split(" ", 1)[1] for v in lines], np.array([v.split(":", 1)[0] for v in lines])
-
-
-def _news(folder: Path) -> tuple[list[str], np.ndarray]:
-    frame = pd.read_csv(folder / "ag_news/test.csv.gz", header=None)
-    return (frame[1] + " " + frame[2]).tolist(), frame[0].to_numpy()
-
-
-@pytest.mark.realdata
-@each
-@pytest.mark.parametrize("kind", [CountVectorizer, TfidfVectorizer])
-def test_equals_scikit_learn_on_questions_and_news(name: str, kind: Any, data_dir: Path) -> None:
-    folder = data_dir / "text_classification"
-    train, y = _questions(folder, "train")
-    test, y_test = _questions(folder, "test")
-    vectorizer = kind()
-    X, X_test = vectorizer.fit_transform(train), vectorizer.transform(test)
-    ours, other = _pair(name)
-    _assert_close(ours.fit(X, y), other.fit(X, y), X_test)
-    assert ours.score(X_test, y_test) == other.score(X_test, y_test)
-    texts, y = _news(folder)
-    held = np.arange(len(y)) % 4 == 0
-    X = kind().fit_transform(texts)
-    ours, other = _pair(name)
-    _assert_close(ours.fit(X[~held], y[~held]), other.fit(X[~held], y[~held]), X[held])
-    assert ours.score(X[held], y[held]) == other.score(X[held], y[held]) > 0.85
-
-
-@pytest.mark.realdata
-def test_multinomial_reaches_the_published_score_on_film_reviews(data_dir: Path) -> None:
-    texts, y = _polarity(data_dir / "text_classification")
-    X = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(texts)
-    folds = StratifiedKFold(10, shuffle=True, random_state=0)
-    ours, other = (cross_val_score(m, X, y, cv=folds) for m in _pair("MultinomialNB"))
-    np.testing.assert_array_equal(ours, other)
-    assert ours.mean() > 0.78

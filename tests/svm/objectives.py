@@ -45,3 +45,35 @@ def objective(model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | Non
     slack = np.maximum(0, 1 - signs * scores)
     loss = np.sum(costs * (slack if model.loss == "hinge" else slack**2))
     return float(loss + (np.abs(extended).sum() if model.penalty == "l1" else ridge))
+
+
+def regression_objective(
+    model: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
+    """The objective that a regressor's weights reach, straight from its definition."""
+    coef, intercept = np.asarray(model.coef_), float(np.ravel(model.intercept_)[0])
+    cost = model.C * (np.ones(len(y)) if sample_weight is None else sample_weight)
+    excess = np.maximum(0, np.abs(y - X @ coef - intercept) - model.epsilon)
+    ridge = coef @ coef + (intercept / model.intercept_scaling) ** 2
+    return float(0.5 * ridge + cost @ (excess if model.loss[0] == "e" else excess**2))
+
+
+def sparse_objective(model: Any, X: Any, y: np.ndarray) -> float:
+    """`objective` of equal weights for rows too wide to be made dense."""
+    coef, intercept = np.asarray(model.coef_), np.atleast_1d(model.intercept_)
+    codes = np.unique(y, return_inverse=True)[1]
+    scores = X @ coef.T + intercept
+    extended = np.column_stack([coef, intercept / model.intercept_scaling])
+    ridge = 0.5 * np.sum(extended**2)
+    two = scores.shape[1] == 1
+    if model.multi_class == "crammer_singer":
+        if two:
+            ridge, scores = ridge / 2, np.column_stack([-scores / 2, scores / 2])
+        rows = np.arange(len(y))
+        errors = 1 + scores - scores[rows, codes][:, None]
+        errors[rows, codes] = 0
+        return float(ridge + model.C * errors.max(axis=1).sum())
+    own = codes[:, None] == (1 if two else np.arange(scores.shape[1]))
+    slack = np.maximum(0, 1 - np.where(own, 1, -1) * scores)
+    loss = model.C * np.sum(slack if model.loss == "hinge" else slack**2)
+    return float(loss + (np.abs(extended).sum() if model.penalty == "l1" else ridge))

@@ -39,4 +39,15 @@ class SparseNaiveBayes(NaiveBayes):
         return _csr.canonical(X) if _csr.is_sparse(X) and self._whole_elements else X
 
     def _predict_input(self, X: Any) -> Any:
+        # Ready CSR rows take the short way, too: native code checks them.
+        if (
+            getattr(X, "format", None) == "csr"
+            and X.ndim == 2
+            and X.dtype in self._ready_dtypes()
+            and X.dtype != np.uint8
+            and X.shape[0] > 0
+            and X.shape[1] == getattr(self, "n_features_in_", -1)
+            and not hasattr(self, "feature_names_in_")
+        ):
+            return _csr.rows(_csr.canonical(X) if self._whole_elements else X)
         return _csr.rows(super()._predict_input(X))

@@ -107,6 +107,9 @@ class BernoulliNB(DiscreteNB):
         class_count: NDArray[np.float64],
         feature_count: NDArray[np.float64],
     ) -> Estimates:
+        whole = self._logarithms_of_whole_counts(alpha, class_count, feature_count)
+        if whole is not None:
+            return whole
         smoothed = feature_count + alpha
         total = class_count[:, None] + 2.0 * np.asarray(alpha)
         # Not total - smoothed: a small alpha would drown in the rounding of the counts.
@@ -126,4 +129,34 @@ class BernoulliNB(DiscreteNB):
         empty = np.broadcast_to(total == 0, present.shape)
         if empty.any():
             present[empty], absent[empty] = -np.inf, 0.0
+        return present, absent
+
+    def _logarithms_of_whole_counts(
+        self,
+        alpha: float | NDArray[np.float64],
+        class_count: NDArray[np.float64],
+        feature_count: NDArray[np.float64],
+    ) -> Estimates | None:
+        """Return the estimates from a table of logarithms, where all counts are whole numbers.
+
+        There are far fewer counts than features of texts, and a logarithm costs ten look-ups.
+        """
+        if isinstance(alpha, np.ndarray) or alpha == 0 or self.binarize is None:
+            return None
+        most = class_count.max(initial=0.0)
+        if not most < min(1 << 30, feature_count.size):
+            return None
+        counts = feature_count.astype(np.int32)
+        if (
+            not (class_count == class_count.round()).all()
+            or not (counts == feature_count).all()
+            or (counts > class_count[:, None]).any()
+        ):
+            return None
+        present, absent = np.empty_like(feature_count), np.empty_like(feature_count)
+        for c, total in enumerate(class_count):
+            n = int(total)
+            table = np.log(np.arange(n + 1) + alpha) - np.log(total + 2.0 * alpha)
+            np.take(table, counts[c], out=present[c], mode="clip")
+            np.take(table[::-1], counts[c], out=absent[c], mode="clip")
         return present, absent

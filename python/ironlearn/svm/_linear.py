@@ -12,12 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
-from ironlearn import _core, _modelfile
+from ironlearn import _core, _csr, _modelfile
 from ironlearn._random import seed_from
 from ironlearn.base import Estimator
-
-#: What the native code takes: a dense array, or (data, indices, indptr, n_features).
-_Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
 
 
 class LinearBase(Estimator):
@@ -49,7 +46,7 @@ class LinearBase(Estimator):
         X = validate_data(
             self, X, reset=reset, accept_sparse="csr", dtype=list(self._dtypes), order="C"
         )
-        return _canonical(X) if sparse.issparse(X) else X
+        return _csr.canonical(X) if sparse.issparse(X) else X
 
     def _solve(
         self,
@@ -85,7 +82,7 @@ class LinearBase(Estimator):
                 duals = np.empty(0)
             origin = np.ascontiguousarray(extended), duals
         raw, n_iter, objectives, converged, duals = solver(
-            _rows(X),
+            _csr.rows(X),
             *targets,
             bias=bias,
             tol=float(self.tol),
@@ -145,7 +142,7 @@ class LinearBase(Estimator):
         self.coef_, self.intercept_ = model.arrays()
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
-        rows = _rows(self._predict_input(X))
+        rows = _csr.rows(self._predict_input(X))
         return self._model.decision_function(rows, n_threads=self._n_threads())
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:
@@ -158,23 +155,6 @@ class LinearBase(Estimator):
             raise ValueError("coef and n_features_in_ do not fit together")
         self.n_iter_ = int(attributes["n_iter_"])
         self._set_model(model)
-
-
-def _canonical(X: Any) -> Any:
-    """Return the CSR matrix X without duplicate entries, its structure checked first."""
-    X.check_format(full_check=True)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
-
-
-def _rows(X: Any) -> _Rows:
-    if isinstance(X, np.ndarray):
-        return X
-    parts = (np.ascontiguousarray(part) for part in (X.data, X.indices, X.indptr))
-    data, indices, indptr = parts
-    return data, indices, indptr, int(X.shape[1])
 
 
 def _standardised(

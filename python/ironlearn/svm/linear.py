@@ -11,8 +11,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from ironlearn import _core, _modelfile
-from ironlearn._frames import validate_data
+from ironlearn import _core, _csr, _modelfile
 from ironlearn._parameters import (
     BOOLEAN,
     MAPPING,
@@ -25,7 +24,7 @@ from ironlearn._parameters import (
     real,
 )
 from ironlearn.base import Classifier, check_weights, encode_classes
-from ironlearn.svm._linear import LinearBase, _rows
+from ironlearn.svm._linear import LinearBase
 
 
 class LinearSVC(SparseCoefMixin, LinearBase, Classifier):
@@ -313,7 +312,7 @@ class LinearSVC(SparseCoefMixin, LinearBase, Classifier):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each row of X (n_samples, n_features)."""
-        rows = _rows(self._predict_input(X))
+        rows = _csr.rows(self._predict_input(X))
         return self.classes_[self._model.predict_codes(rows, n_threads=self._n_threads())]
 
     def _model_state(self) -> tuple[dict[str, Any], _modelfile.Tensors]:

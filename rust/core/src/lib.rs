@@ -4,6 +4,7 @@
 //! [`error::Error`], and runs its parallel loops through [`parallel`].
 #![forbid(unsafe_code)]
 
+pub mod csr;
 pub mod error;
 pub mod float;
 pub mod forest;

@@ -53,5 +53,7 @@ mod _core {
     #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit, linear_svr_fit};
     #[pymodule_export]
+    use crate::rows::csr_is_whole;
+    #[pymodule_export]
     use crate::trees::{ForestModel, forest_fit, tree_fit};
 }

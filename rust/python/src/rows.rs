@@ -1,7 +1,9 @@
-//! Dense and CSR rows as naive Bayes takes them.
+//! Dense and CSR rows as naive Bayes takes them, and the structure of CSR matrices.
 
 use crate::arrays::slice;
 use crate::errors::to_py;
+use crate::gate;
+use ironlearn_core::csr::is_whole;
 use ironlearn_core::error::Error;
 use ironlearn_core::naive_bayes::rows::{Csr, Dense, Index};
 use ironlearn_kernels::sums::Value;
@@ -119,3 +121,31 @@ macro_rules! on_rows {
 }
 
 pub(crate) use {on_rows, on_sparse};
+
+/// Whether no element of a CSR matrix is stored in parts, or `None` if its structure is broken.
+#[pyfunction]
+pub fn csr_is_whole(
+    py: Python<'_>,
+    indices: Indices<'_>,
+    indptr: Indices<'_>,
+    n_features: usize,
+) -> PyResult<Option<bool>> {
+    macro_rules! check {
+        ($indices:expr, $indptr:expr) => {{
+            let (indices, indptr) = (slice("indices", $indices)?, slice("indptr", $indptr)?);
+            let cost = indices.len() + indptr.len();
+            gate::sized(py, 1, cost, |control| {
+                is_whole(control, indices, indptr, n_features)
+            })
+        }};
+    }
+    match (&indices, &indptr) {
+        (Indices::I32(i), Indices::I32(p)) => check!(i, p),
+        (Indices::I64(i), Indices::I64(p)) => check!(i, p),
+        _ => Err(to_py(Error::Shape {
+            name: "X (CSR)",
+            given: "indices and indptr of different dtypes".into(),
+            expected: "one dtype, int32 or int64,".into(),
+        })),
+    }
+}

@@ -63,16 +63,21 @@ impl DiscreteModel {
                 expected: format!("{classes} classes x {features} features"),
             });
         }
-        let all = present.iter().chain(absent.iter().flatten());
-        if all.chain(&log_prior).any(|v| v.is_nan()) {
+        // Folds without a branch: there may be millions of logarithms.
+        let any =
+            |values: &[f64], is: fn(&f64) -> bool| values.iter().fold(false, |f, v| f | is(v));
+        let nan: fn(&f64) -> bool = |v| v.is_nan();
+        let none: &[f64] = &[];
+        let absences = absent.as_deref().unwrap_or(none);
+        if any(&present, nan) || any(absences, nan) || any(&log_prior, nan) {
             return Err(Error::NonFinite {
                 name: "present, absent or log_prior",
                 what: "NaN",
             });
         }
-        let positive = |v: &f64| *v > 1e-6;
+        let positive: fn(&f64) -> bool = |v| *v > 1e-6;
         if log_prior.contains(&f64::INFINITY)
-            || (absent.as_ref()).is_some_and(|a| a.iter().chain(&present).any(positive))
+            || absent.is_some() && (any(absences, positive) || any(&present, positive))
         {
             return Err(Error::InvalidParameter {
                 name: "present, absent and log_prior",
@@ -91,16 +96,19 @@ impl DiscreteModel {
         let mut needed = vec![0; classes];
         let contrast = absent.as_ref().map(|absent| {
             for (c, row) in absent.chunks_exact(features).enumerate() {
-                bias[c] += row.iter().filter(|v| v.is_finite()).sum::<f64>();
-                needed[c] = row.iter().filter(|v| v.is_infinite()).count();
+                let mut sum = 0.0;
+                for v in row {
+                    sum += if v.is_finite() { *v } else { 0.0 };
+                    needed[c] += usize::from(v.is_infinite());
+                }
+                bias[c] += sum;
             }
             let pairs = present.iter().zip(absent);
             pairs
                 .map(|(p, a)| if a.is_finite() { p - a } else { *p })
                 .collect()
         });
-        let infinite =
-            present.iter().any(|v| v.is_infinite()) || needed.iter().any(|needed| *needed > 0);
+        let infinite = any(&present, |v| v.is_infinite()) || needed.iter().any(|n| *n > 0);
         Ok(DiscreteModel {
             classes,
             features,
@@ -288,11 +296,31 @@ impl DiscreteModel {
             None if x.stored() * 4 < self.features => None,
             None => Some(self.by_feature.get_or_init(|| {
                 let (weights, d) = (self.weights(), self.features);
-                (0..k * d).map(|i| weights[i % k * d + i / k]).collect()
+                let mut out = vec![0.0; k * d];
+                for (c, row) in weights.chunks_exact(d).enumerate() {
+                    for (v, o) in row.iter().zip(out[c..].iter_mut().step_by(k)) {
+                        *o = *v;
+                    }
+                }
+                out
             })),
         };
         let mut flagged = false;
         for (i, answer) in rows.clone().zip(out.chunks_exact_mut(k)) {
+            if let (Some(weights), false) = (by_feature, self.infinite) {
+                answer.copy_from_slice(&self.bias);
+                let row = x.row(i).map(|(j, v)| (j, taken(v), v.wild()));
+                let wild = match k {
+                    2 => add_few::<2>(row, weights, answer),
+                    3 => add_few::<3>(row, weights, answer),
+                    4 => add_few::<4>(row, weights, answer),
+                    5 => add_few::<5>(row, weights, answer),
+                    6 => add_few::<6>(row, weights, answer),
+                    _ => add_many(row, weights, answer),
+                };
+                flagged |= wild & T::TOP != 0;
+                continue;
+            }
             let row = || {
                 x.row(i)
                     .filter(|(j, _)| *j < self.features)
@@ -306,24 +334,10 @@ impl DiscreteModel {
                 continue;
             }
             answer.copy_from_slice(&self.bias);
-            match by_feature {
-                Some(weights) => {
-                    for (j, v) in row() {
-                        let mine = &weights[j * k..(j + 1) * k];
-                        for (a, w) in answer.iter_mut().zip(mine) {
-                            *a += v * w;
-                        }
-                    }
-                }
-                None => {
-                    for (a, mine) in answer
-                        .iter_mut()
-                        .zip(self.weights().chunks_exact(self.features))
-                    {
-                        for (j, v) in row() {
-                            *a += v * mine[j];
-                        }
-                    }
+            let models = self.weights().chunks_exact(self.features);
+            for (a, mine) in answer.iter_mut().zip(models) {
+                for (j, v) in row() {
+                    *a += v * mine[j];
                 }
             }
         }
@@ -350,6 +364,55 @@ impl DiscreteModel {
             }
         }
     }
+}
+
+/// Adds what the elements of a row (column, value, bits that tell whether it is finite) bring
+/// to `K` classes, of weights by feature; the bits of all, or all bits for a wrong column.
+#[inline]
+fn add_few<const K: usize>(
+    row: impl Iterator<Item = (usize, f64, u64)>,
+    weights: &[f64],
+    answer: &mut [f64],
+) -> u64 {
+    // In registers: the row's elements wait for one another else.
+    let mut sums: [f64; K] = std::array::from_fn(|c| answer[c]);
+    let mut bits = 0;
+    let (models, _) = weights.as_chunks::<K>();
+    for (j, v, wild) in row {
+        bits |= wild;
+        match models.get(j) {
+            Some(mine) => {
+                for c in 0..K {
+                    sums[c] += v * mine[c];
+                }
+            }
+            None => bits = u64::MAX,
+        }
+    }
+    answer.copy_from_slice(&sums);
+    bits
+}
+
+/// [`add_few`] for any number of classes.
+fn add_many(
+    row: impl Iterator<Item = (usize, f64, u64)>,
+    weights: &[f64],
+    answer: &mut [f64],
+) -> u64 {
+    let k = answer.len();
+    let mut bits = 0;
+    for (j, v, wild) in row {
+        bits |= wild;
+        match j.checked_mul(k).and_then(|at| weights.get(at..at + k)) {
+            Some(mine) => {
+                for (a, w) in answer.iter_mut().zip(mine) {
+                    *a += v * w;
+                }
+            }
+            None => bits = u64::MAX,
+        }
+    }
+    bits
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const GROWTH: f64 = 4.0;
 /// anything.
 const SHARPEST: f64 = 2.5e9;
 
+/// A line search may end once the slope has fallen to this part of that at its start.
+const LOOSE: f64 = 0.02;
+
 /// What one look at all rows tells about the current weights.
 pub(super) struct View {
     /// Gradient of the smoothed objective.
@@ -126,7 +129,7 @@ fn step<P: Smoothed>(tier: Tier, problem: &mut P, view: &View, direction: &[f64]
         if !first.is_finite() {
             return Err(overflow());
         }
-        if first.abs() <= 1e-4 * slope.abs() {
+        if first.abs() <= LOOSE * slope.abs() {
             break;
         }
         if first < 0.0 {

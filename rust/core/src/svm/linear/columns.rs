@@ -11,6 +11,8 @@ pub trait Columns: Sync {
     fn each(&self, j: usize, f: impl FnMut(usize, f64));
     /// Stored elements: what one pass over all columns costs.
     fn stored(&self) -> usize;
+    /// Stored elements of column `j`.
+    fn count(&self, j: usize) -> usize;
     /// Product of column `j` with `r`.
     fn dot(&self, j: usize, r: &[f64]) -> f64;
     /// Adds `a` times column `j` to `out`.
@@ -79,6 +81,9 @@ impl<T: Element> Columns for DenseColumns<T> {
     }
     fn stored(&self) -> usize {
         self.x.len() + self.rows
+    }
+    fn count(&self, _: usize) -> usize {
+        self.rows
     }
     fn dot(&self, j: usize, r: &[f64]) -> f64 {
         if j < self.features {
@@ -167,6 +172,13 @@ impl Columns for SparseColumns {
     }
     fn stored(&self) -> usize {
         self.values.len() + self.n_rows
+    }
+    fn count(&self, j: usize) -> usize {
+        if j < self.features {
+            self.starts[j + 1] - self.starts[j]
+        } else {
+            self.n_rows
+        }
     }
     fn dot(&self, j: usize, r: &[f64]) -> f64 {
         let mut sum = 0.0;

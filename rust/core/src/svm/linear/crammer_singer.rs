@@ -26,7 +26,6 @@ pub(super) fn solve<D: Design>(
     settings: &Settings,
     from: Begin,
 ) -> Result<Solution> {
-    let width = x.width();
     let squares: Vec<f64> = (0..x.rows()).map(|i| x.square(i)).collect();
     if squares.iter().any(|s| !s.is_finite()) {
         return Err(overflow());
@@ -38,7 +37,7 @@ pub(super) fn solve<D: Design>(
         .collect();
     let mut stream = Stream::new(settings.seed, 0);
     let (mut alpha, mut w) = begin(control, x, codes, cost, classes, from)?;
-    let (mut best, mut best_objective) = (w.clone(), f64::INFINITY);
+    let (mut best, mut best_objective) = (x.by_class(&w, classes), f64::INFINITY);
     let mut gradient = vec![0.0; classes];
     let mut new = vec![0.0; classes];
     let mut sorted = vec![0.0; classes];
@@ -60,7 +59,7 @@ pub(super) fn solve<D: Design>(
             let i = order[at] as usize;
             let (own, c) = (codes[i] as usize, cost[i]);
             let a = &mut alpha[i * classes..(i + 1) * classes];
-            x.dots(i, &w, &mut gradient);
+            x.joint_dots(i, &w, &mut gradient);
             for (m, g) in gradient.iter_mut().enumerate() {
                 *g += f64::from(u8::from(m != own));
             }
@@ -87,12 +86,16 @@ pub(super) fn solve<D: Design>(
             }
             worst = worst.max(violation);
             subproblem(&gradient, a, own, c, squares[i], &mut new, &mut sorted);
-            for m in 0..classes {
-                let change = new[m] - a[m];
-                if change != 0.0 {
-                    x.axpy(i, change, &mut w[m * width..(m + 1) * width]);
-                    a[m] = new[m];
-                }
+            let mut moved = false;
+            for (new, a) in new.iter_mut().zip(a) {
+                // From the new value to what it adds.
+                let change = *new - *a;
+                moved |= change != 0.0;
+                *a = *new;
+                *new = change;
+            }
+            if moved {
+                x.joint_axpy(i, &new, &mut w);
             }
         }
         pass += 1;
@@ -105,7 +108,7 @@ pub(super) fn solve<D: Design>(
             }
             if primal < best_objective {
                 best_objective = primal;
-                best.copy_from_slice(&w);
+                best = x.by_class(&w, classes);
             }
             check_at = next_check(pass);
             let gap = best_objective - dual;
@@ -116,7 +119,15 @@ pub(super) fn solve<D: Design>(
             }
         }
         if pass >= patience && !converged && pass < settings.max_iter {
-            let problem = SmoothedJoint::new(control, x, codes, cost, classes, alpha, w)?;
+            let problem = SmoothedJoint::new(
+                control,
+                x,
+                codes,
+                cost,
+                classes,
+                alpha,
+                x.by_class(&w, classes),
+            )?;
             return augmented::solve(x.tier(), problem, settings, pass);
         }
         if settled && !whole {
@@ -179,9 +190,7 @@ fn begin<D: Design>(
         if row[own] > 0.0 {
             gain += row[own];
             most = most.min(cost[i] / row[own]);
-            for (m, &a) in row.iter().enumerate().filter(|(_, a)| **a != 0.0) {
-                x.axpy(i, a, &mut w[m * width..(m + 1) * width]);
-            }
+            x.joint_axpy(i, row, &mut w);
         }
     }
     let square = f64::dot(x.tier(), &w, &w);
@@ -200,11 +209,11 @@ fn begin<D: Design>(
     Ok((alpha, w))
 }
 
-/// Passes after which the problem is left to [`augmented`]: about what ten of its steps cost.
+/// Passes after which the problem is left to [`augmented`]: about what a few of its steps cost.
 fn patience<D: Design>(x: &D, classes: usize) -> usize {
     let weights = (x.width() * classes) as f64;
     let pass = 2.0 * (x.stored() * classes) as f64;
-    let steps = 10.0 * weights.powi(3) / 6.0 / pass.max(1.0);
+    let steps = 2.5 * weights.powi(3) / 6.0 / pass.max(1.0);
     (steps as usize).clamp(30, 300)
 }
 
@@ -259,7 +268,7 @@ fn objectives<D: Design>(
         if cost[i] <= 0.0 {
             continue;
         }
-        x.dots(i, w, &mut scores);
+        x.joint_dots(i, w, &mut scores);
         let own = codes[i] as usize;
         let mut worst = 0.0f64;
         for m in (0..classes).filter(|&m| m != own) {

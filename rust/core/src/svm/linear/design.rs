@@ -25,6 +25,13 @@ pub trait Design: Sync {
     fn dots(&self, i: usize, w: &[f64], out: &mut [f64]);
     /// Adds `a` times row `i` to `out`.
     fn axpy(&self, i: usize, a: f64, out: &mut [f64]);
+    /// Products of row `i` with the weights of all classes, laid out as is best for that:
+    /// see [`Design::by_class`].
+    fn joint_dots(&self, i: usize, w: &[f64], out: &mut [f64]);
+    /// Adds row `i`, times one factor a class, to weights as [`Design::joint_dots`] has them.
+    fn joint_axpy(&self, i: usize, factors: &[f64], w: &mut [f64]);
+    /// Weights as [`Design::joint_dots`] has them, class by class.
+    fn by_class(&self, w: &[f64], classes: usize) -> Vec<f64>;
     /// Adds `a` times the squares of row `i` to `out`.
     fn add_squares(&self, i: usize, a: f64, out: &mut [f64]);
     /// Squared length of row `i`.
@@ -155,6 +162,21 @@ impl<T: Element> Design for Dense<'_, T> {
         if let Some(bias) = self.bias {
             out[self.features] += a * bias;
         }
+    }
+    #[inline]
+    fn joint_dots(&self, i: usize, w: &[f64], out: &mut [f64]) {
+        self.dots(i, w, out);
+    }
+    #[inline]
+    fn joint_axpy(&self, i: usize, factors: &[f64], w: &mut [f64]) {
+        for (&a, w) in factors.iter().zip(w.chunks_exact_mut(self.width())) {
+            if a != 0.0 {
+                self.axpy(i, a, w);
+            }
+        }
+    }
+    fn by_class(&self, w: &[f64], _: usize) -> Vec<f64> {
+        w.to_vec()
     }
     fn add_squares(&self, i: usize, a: f64, out: &mut [f64]) {
         for (o, v) in out.iter_mut().zip(self.row(i)) {
@@ -365,6 +387,43 @@ impl<T: Element, I: Index> Design for Csr<'_, T, I> {
         if let Some(bias) = self.bias {
             out[self.features] += a * bias;
         }
+    }
+    fn joint_dots(&self, i: usize, w: &[f64], out: &mut [f64]) {
+        // The weights of a feature lie side by side: one look-up serves all classes.
+        let k = out.len();
+        let weights = |j: usize| &w[j * k..(j + 1) * k];
+        match self.bias {
+            Some(bias) => {
+                for (o, w) in out.iter_mut().zip(weights(self.features)) {
+                    *o = bias * w;
+                }
+            }
+            None => out.fill(0.0),
+        }
+        for (j, v) in self.row(i) {
+            for (o, w) in out.iter_mut().zip(weights(j)) {
+                *o += v * w;
+            }
+        }
+    }
+    fn joint_axpy(&self, i: usize, factors: &[f64], w: &mut [f64]) {
+        let k = factors.len();
+        let mut add = |j: usize, v: f64| {
+            for (w, a) in w[j * k..(j + 1) * k].iter_mut().zip(factors) {
+                *w += a * v;
+            }
+        };
+        for (j, v) in self.row(i) {
+            add(j, v);
+        }
+        if let Some(bias) = self.bias {
+            add(self.features, bias);
+        }
+    }
+    fn by_class(&self, w: &[f64], classes: usize) -> Vec<f64> {
+        (0..classes)
+            .flat_map(|m| w.iter().skip(m).step_by(classes).copied())
+            .collect()
     }
     fn add_squares(&self, i: usize, a: f64, out: &mut [f64]) {
         for (j, v) in self.row(i) {

@@ -8,17 +8,21 @@
 use super::augmented;
 use super::design::Design;
 use super::goal::{Goal, Goals};
-use super::newton::overflow;
+use super::newton::{self, exact_pays, overflow};
 use super::smoothed_hinge::SmoothedHinge;
-use super::start::{Begin, begin};
+use super::start::{Begin, Start, begin};
 use super::{Settings, Solution};
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
 use ironlearn_kernels::linear::Element;
 
-/// Passes after which a loss that is not smooth is left to [`augmented`].
+/// Passes after which a loss that is not smooth is left to [`augmented`], where that has an
+/// exact Hessian.
 const PATIENCE: usize = 30;
+/// The same where it has none and each of its steps costs tens of passes; and after which the
+/// squared losses are left to Newton's method.
+const LONG_PATIENCE: usize = 300;
 
 /// One problem: the distances from the goals, or their squares.
 pub(super) struct Problem<'a, D> {
@@ -111,6 +115,36 @@ impl Slopes {
     }
 }
 
+/// Goes on from weights `w` by Newton's method, `spent` of the allowed iterations used up.
+fn finish<D: Design>(
+    control: &Control,
+    x: &D,
+    goals: &Goals,
+    settings: &Settings,
+    w: &[f64],
+    spent: usize,
+) -> Result<Solution> {
+    let left = Settings {
+        max_iter: settings.max_iter - spent,
+        ..*settings
+    };
+    let start = Start {
+        weights: w,
+        duals: &[],
+    };
+    let mut solutions = newton::solve(control, x, std::slice::from_ref(goals), &left, start)?;
+    let mut solution = solutions.swap_remove(0);
+    solution.iterations += spent;
+    // A later fit may go on from dual variables: those that belong to the weights.
+    solution.duals = Vec::with_capacity(x.rows());
+    for i in 0..x.rows() {
+        let goal = goals.at(i);
+        let miss = goal.miss(x.dot(i, &solution.w));
+        solution.duals.push(2.0 * goal.cost * miss);
+    }
+    Ok(solution)
+}
+
 /// Solves one problem; `task` selects its random stream.
 pub(super) fn solve<D: Design>(
     control: &Control,
@@ -143,10 +177,16 @@ pub(super) fn solve<D: Design>(
     let mut tolerance = settings.tol * unit;
     // The steepest slopes of the last pass that moved a variable towards zero and away from it.
     let (mut inward, mut outward) = (f64::INFINITY, f64::NEG_INFINITY);
+    let (mut known, mut bound, mut diagonal) = (f64::NAN, 0.0, 0.0);
     let mut active = order.len();
     let mut check_at = next_check(0);
     let mut pass = 0;
     let mut converged = false;
+    let patience = if plain && exact_pays(x) {
+        PATIENCE
+    } else {
+        LONG_PATIENCE
+    };
     while pass < settings.max_iter && !converged {
         let (mut most, mut least) = (f64::NEG_INFINITY, f64::INFINITY);
         stream.shuffle(&mut order[..active]);
@@ -159,7 +199,11 @@ pub(super) fn solve<D: Design>(
             }
             let i = order[at] as usize;
             let goal = goals.at(i);
-            let (bound, diagonal) = problem.bounds(goal.cost);
+            if goal.cost != known {
+                // A division a row would be dear, and most costs are the same.
+                known = goal.cost;
+                (bound, diagonal) = problem.bounds(known);
+            }
             let b = beta[i];
             let slopes = Slopes::new(&goal, x.dot(i, &w) + diagonal * b);
             let slope = slopes.outward(b);
@@ -209,9 +253,12 @@ pub(super) fn solve<D: Design>(
                 tolerance *= 0.1;
             }
         }
-        if plain && pass >= PATIENCE && !converged && pass < settings.max_iter {
-            let problem = SmoothedHinge::new(control, x, goals, beta, w)?;
-            return augmented::solve(x.tier(), problem, settings, pass);
+        if pass >= patience && !converged && pass < settings.max_iter {
+            if plain {
+                let problem = SmoothedHinge::new(control, x, goals, beta, w)?;
+                return augmented::solve(x.tier(), problem, settings, pass);
+            }
+            return finish(control, x, goals, settings, &best, pass);
         }
         if settled && active < order.len() {
             // Settled on the shrunken problem: look at all variables again.

@@ -18,6 +18,7 @@ mod model;
 mod newton;
 mod newton_cg;
 mod regression;
+mod simplex;
 mod smoothed_hinge;
 mod smoothed_joint;
 mod start;

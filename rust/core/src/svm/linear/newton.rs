@@ -227,7 +227,7 @@ fn judge(class: &mut Class, settings: &Settings, step: usize, exact: bool) -> Re
     // The objective is strongly convex with constant one, so half the squared gradient bounds
     // its distance from the optimum. Exact steps end in a jump to the optimum, hence the
     // sharper bound there.
-    let scale = if exact { 0.01 * settings.tol } else { 0.01 };
+    let scale = if exact { 0.01 * settings.tol } else { 0.05 };
     if 0.5 * square <= settings.tol * scale * class.objective {
         class.converged = true;
         class.done = true;
