@@ -148,7 +148,7 @@ fn threads_do_not_change_a_tree() {
 #[test]
 fn a_deep_chain_grows_on_several_threads() {
     // Each of the first rows outweighs all before it, so that each split cuts off one row.
-    let rows = 20_000;
+    let rows = 5_000;
     let case = Case {
         x: (0..rows).map(|i| i as f32).collect(),
         y: (0..rows)
