@@ -78,8 +78,8 @@ impl Scanner {
             low = low.min(key_of(packed));
             high = high.max(key_of(packed));
         }
-        let (threshold, coin) = draw(view, feature, value_of(low), value_of(high));
-        let missing_left = coin && !missing.is_empty();
+        let (threshold, mut coin) = draw(view, feature, value_of(low), value_of(high));
+        let missing_left = !missing.is_empty() && coin.next_u64() & 1 == 1;
         let mut below = low;
         for &packed in present {
             let key = key_of(packed);
@@ -144,36 +144,30 @@ impl Scanner {
 
 /// The smallest and the largest value.
 fn extremes(values: &[f32]) -> (f32, f32) {
-    let mut lows = [f32::INFINITY; 8];
-    let mut highs = [f32::NEG_INFINITY; 8];
-    let (groups, rest) = values.as_chunks::<8>();
-    if groups.is_empty() {
-        let low = rest.iter().copied().fold(f32::INFINITY, f32::min);
-        let high = rest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        return (low, high);
-    }
-    for group in groups {
-        for lane in 0..8 {
-            // No value is missing: plain comparisons, which are one instruction.
-            let value = group[lane];
-            lows[lane] = if value < lows[lane] {
-                value
-            } else {
-                lows[lane]
-            };
-            highs[lane] = if value > highs[lane] {
-                value
-            } else {
-                highs[lane]
-            };
+    const LANES: usize = 8;
+    // No value is missing: plain comparisons, which are one instruction each.
+    let wider = |(low, high): (f32, f32), value: f32| {
+        (
+            if value < low { value } else { low },
+            if value > high { value } else { high },
+        )
+    };
+    let nothing = (f32::INFINITY, f32::NEG_INFINITY);
+    let (groups, rest) = values.as_chunks::<LANES>();
+    let mut found = nothing;
+    if !groups.is_empty() {
+        let mut lows = [nothing.0; LANES];
+        let mut highs = [nothing.1; LANES];
+        for group in groups {
+            for lane in 0..LANES {
+                (lows[lane], highs[lane]) = wider((lows[lane], highs[lane]), group[lane]);
+            }
+        }
+        for lane in 0..LANES {
+            found = wider(wider(found, lows[lane]), highs[lane]);
         }
     }
-    let low = lows.iter().chain(rest).copied();
-    let high = highs.iter().chain(rest).copied();
-    (
-        low.fold(f32::INFINITY, f32::min),
-        high.fold(f32::NEG_INFINITY, f32::max),
-    )
+    rest.iter().fold(found, |found, &value| wider(found, value))
 }
 
 /// The sum of the numbers whose value goes left, in four lanes that do not wait for each other.
@@ -197,13 +191,14 @@ fn sum_where(values: &[f32], numbers: &[f64], goes: impl Fn(f32) -> bool) -> f64
     (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 }
 
-/// A threshold from `low` up to but not including `high`, and a coin.
-fn draw(view: &View, feature: usize, low: f32, high: f32) -> (f64, bool) {
+/// A threshold from `low` up to but not including `high`, and the stream that a coin comes from.
+#[inline]
+fn draw(view: &View, feature: usize, low: f32, high: f32) -> (f64, Stream) {
     let (least, most) = (f64::from(low), f64::from(high));
     let mut stream = Stream::new(view.key, feature as u64 + 1);
     let mut threshold = least + stream.next_f64() * (most - least);
     if threshold >= most {
         threshold = least;
     }
-    (threshold, stream.next_u64() & 1 == 1)
+    (threshold, stream)
 }
