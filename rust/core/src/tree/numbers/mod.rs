@@ -15,6 +15,7 @@ mod absolute;
 mod grow;
 mod lists;
 mod node;
+mod random;
 mod scan;
 mod search;
 mod source;
