@@ -112,7 +112,7 @@ mod tests {
             let mask = 255;
             let picks: Vec<u32> = picks
                 .into_iter()
-                .map(|p| p & !mask | (p & mask) % rows as u32)
+                .map(|p| (p & !mask) | ((p & mask) % rows as u32))
                 .collect();
             let columns: Vec<usize> = columns.into_iter().map(|c| c % width).collect();
             let mut chosen = RowGather::default();

@@ -66,7 +66,7 @@ mod tests {
             let mut taken = Vec::new();
             let slow = |i: usize| {
                 // The first of each three takes longest.
-                let long = if i % 3 == 0 { 20_000 } else { 10 };
+                let long = [20_000, 10, 10][i % 3];
                 Ok((i, (0..long).map(|v| (v as f64).sqrt()).sum::<f64>()).0)
             };
             on_three_threads(|control| in_order(control, n, slow, |i| taken.push(i))).unwrap();
