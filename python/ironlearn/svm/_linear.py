@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.validation import validate_data
 
 from ironlearn import _core, _csr, _modelfile
+from ironlearn._frames import validate_data
 from ironlearn._random import seed_from
 from ironlearn.base import Estimator
 
