@@ -27,6 +27,8 @@ from ironlearn.reference._splits import (
 
 #: Targets that add up to no more have no mean that the Poisson deviance allows.
 _NO_MEAN = 10.0 * 2.0**-52
+# Shares of a node's sum below this are what rounding leaves of a side of zeros.
+_NO_SHARE = 1e-11
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Targets:
         for part, total in zip(left, node.total, strict=True):
             rest = total - part
             if self.criterion == "poisson":
-                if part <= _NO_MEAN or rest <= _NO_MEAN:
+                if min(part, rest) <= max(_NO_MEAN, _NO_SHARE * (part + rest)):
                     score = -math.inf
                 else:
                     score += part * math.log(part / left_weight)

@@ -76,10 +76,15 @@ impl Score for Squared {
 /// Half the Poisson deviance, which no side without a positive sum has.
 pub(super) struct Poisson;
 
+/// Shares of a node's sum below this are what rounding leaves of a side of zeros, whose sum is the
+/// difference of two others.
+const NO_SHARE: f64 = 1e-11;
+
 impl Score for Poisson {
     #[inline]
     fn one(left: f64, right: f64, left_weight: f64, right_weight: f64) -> f64 {
-        if left <= NO_MEAN || right <= NO_MEAN {
+        let least = NO_MEAN.max(NO_SHARE * (left + right));
+        if left <= least || right <= least {
             return f64::NEG_INFINITY;
         }
         left * (left / left_weight).ln() + right * (right / right_weight).ln()
