@@ -162,9 +162,7 @@ def test_class_weights_of_several_outputs(name: str, class_weight: Any) -> None:
     settings: dict[str, Any] = {"max_depth": 1, "max_features": None, "random_state": 0}
     model = ours(name)(1, bootstrap=False, class_weight=class_weight, **settings).fit(rows, both)
     there = theirs(name)(1, bootstrap=False, class_weight=class_weight, **settings).fit(rows, both)
-    here, expected = (
-        forest.estimators_[0].tree_.value[0] for forest in (model, there)
-    )
+    here, expected = (forest.estimators_[0].tree_.value[0] for forest in (model, there))
     np.testing.assert_allclose(here, expected, atol=1e-12)
     sampled = ours(name)(5, bootstrap=True, class_weight="balanced_subsample", **settings)
     for tree in sampled.fit(rows, both).estimators_:

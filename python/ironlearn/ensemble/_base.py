@@ -347,4 +347,3 @@ class Forest(TreeEstimator):
     @abstractmethod
     def _oob_shape(self, rows: int) -> tuple[int, ...]:
         """The shape of the out-of-bag answers for so many rows."""
-

@@ -154,4 +154,6 @@ def _same(before: Any, now: Any) -> bool:
     """Tell whether the classes are the same, of one output or of several."""
     if isinstance(before, list) and isinstance(now, list):
         return len(before) == len(now) and all(map(np.array_equal, before, now))
-    return not isinstance(before, list) and not isinstance(now, list) and np.array_equal(before, now)
+    return (
+        not isinstance(before, list) and not isinstance(now, list) and np.array_equal(before, now)
+    )
