@@ -131,7 +131,7 @@ def _forest_of_outputs() -> tuple[Any, np.ndarray]:
     from ironlearn.ensemble import RandomForestClassifier
 
     X, y = _iris()
-    both = np.stack([y, np.where(X[:, 1] > 3, "wide", "narrow")], axis=1)
+    both = np.stack([y, np.digitize(X[:, 1], [2.8, 3.2])], axis=1)
     return RandomForestClassifier(4, max_depth=4, random_state=0).fit(X[:, :3], both), X[::7, :3]
 
 
