@@ -77,6 +77,9 @@ BOOLEAN = Rule(_is_bool, "a bool")
 VERBOSE = Rule(lambda v: _is_bool(v) or integer(0).test(v), "a bool or a non-negative int")
 CALLABLE = Rule(callable, "a callable")
 MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dict")
+MAPPINGS = Rule(
+    lambda v: isinstance(v, list) and all(isinstance(one, Mapping) for one in v), "a list of dicts"
+)
 ARRAY_LIKE = Rule(
     lambda v: (
         (isinstance(v, Sequence | np.ndarray) and not isinstance(v, str | bytes))

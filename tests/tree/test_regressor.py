@@ -297,10 +297,11 @@ def test_several_outputs_of_classes_are_split_as_by_scikit_learn() -> None:
         assert [c.tolist() for c in ours.classes_] == [c.tolist() for c in theirs.classes_]
         assert ours.n_outputs_ == ours.tree_.n_outputs == 2
         np.testing.assert_allclose(ours.tree_.predict(X), theirs.tree_.predict(X))
-    balanced = {"class_weight": "balanced", "min_samples_leaf": 25, "max_depth": 3}
-    assert_same_tree(
-        DecisionTreeClassifier(**balanced).fit(X, y), TheirClassifier(**balanced).fit(X, y)
-    )
+    for weight in ("balanced", [{0: 1.0, 1: 2.0, 2: 1.0, 3: 0.5}, {0: 1.0, 1: 3.0}]):
+        settings = {"class_weight": weight, "min_samples_leaf": 25, "max_depth": 3}
+        assert_same_tree(
+            DecisionTreeClassifier(**settings).fit(X, y), TheirClassifier(**settings).fit(X, y)
+        )
 
 
 def test_string_labels_of_several_outputs() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ironlearn._parameters import (
     ARRAY_LIKE,
     MAPPING,
+    MAPPINGS,
     N_JOBS,
     NONE,
     RANDOM_STATE,
@@ -47,7 +48,7 @@ REGRESSION = {
 #: Names that mean the same.
 _SAME = {"log_loss": "entropy", "friedman_mse": "squared_error"}
 
-CLASS_WEIGHT = (MAPPING, options("balanced"), NONE)
+CLASS_WEIGHT = (MAPPING, MAPPINGS, options("balanced"), NONE)
 
 
 def resolve(

@@ -41,8 +41,9 @@ class DecisionTreeClassifier(SingleTree, TreeClassifier):
         Grow best-first up to this number of leaves.
     min_impurity_decrease : float, default=0.0
         Weighted decrease of impurity that a split needs.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of the classes; "balanced" makes them inverse to their frequencies.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights of the classes; "balanced" makes them inverse to their frequencies. A list has
+        one dict an output; a row weighs the product over its outputs.
     ccp_alpha : float, default=0.0
         Strength of minimal cost-complexity pruning.
     monotonic_cst : array-like of int of shape (n_features,), default=None
@@ -110,7 +111,7 @@ class DecisionTreeClassifier(SingleTree, TreeClassifier):
         random_state: int | np.random.RandomState | None = None,
         max_leaf_nodes: int | None = None,
         min_impurity_decrease: float = 0.0,
-        class_weight: dict[Any, float] | str | None = None,
+        class_weight: dict[Any, float] | list[dict[Any, float]] | str | None = None,
         ccp_alpha: float = 0.0,
         monotonic_cst: ArrayLike | None = None,
         categorical_features: ArrayLike | str | None = None,

@@ -167,35 +167,39 @@ impl<'a, 'l> Grower<'a, 'l> {
         }
     }
 
-    /// Splits nodes in preorder; large subtrees may go to other threads.
+    /// Splits nodes in preorder; pairs of large subtrees may go to several threads.
     fn depth_first(&mut self, root: Task) -> Result<()> {
         let mut stack = vec![root];
         while let Some(task) = stack.pop() {
-            let whole = task.parent.is_none();
-            let cells =
-                (task.end - task.start).saturating_mul(self.place.shared.params.max_features);
             let Some(pending) = self.open(task)? else {
                 continue;
             };
             self.write_split(pending.at, &pending.split);
-            if whole && self.control.threads() > 1 && cells >= 2 * OWN_CELLS {
-                return self.side_by_side(pending);
+            if self.control.threads() > 1 && self.is_shared(&pending) {
+                self.side_by_side(pending)?;
+            } else {
+                stack.push(pending.right);
+                stack.push(pending.left);
             }
-            stack.push(pending.right);
-            stack.push(pending.left);
         }
         Ok(())
     }
 
-    /// Grows both children of the root of this subtree, each a subtree of its own.
-    fn side_by_side(&mut self, root: Pending) -> Result<()> {
-        let empty = Lists {
-            rows: &mut [],
-            features: Vec::new(),
-            targets: Vec::new(),
-        };
-        let lists = std::mem::replace(&mut self.lists, empty);
-        let (left, right) = lists.split_at(root.left.end);
+    /// Whether both children are worth a thread of their own. Neither is much smaller than the
+    /// other, so that calls nest no deeper than a logarithm of the rows.
+    fn is_shared(&self, pending: &Pending) -> bool {
+        let left = pending.left.end - pending.left.start;
+        let right = pending.right.end - pending.right.start;
+        let least = left.min(right);
+        let cells = least.saturating_mul(self.place.shared.params.max_features);
+        cells >= OWN_CELLS && least >= (left + right) / 16
+    }
+
+    /// Grows both children of a node, each as a subtree of its own, and appends them.
+    fn side_by_side(&mut self, parent: Pending) -> Result<()> {
+        let (first, second) = (parent.left, parent.right);
+        let lists = self.lists.part(first.start, second.end);
+        let (left, right) = lists.split_at(first.end - first.start);
         let (place, control) = (self.place, self.control);
         let subtree = |lists: Lists, task: Task| -> Result<(TreeArrays, Codes)> {
             let mut grower = Grower::new(place, lists, control);
@@ -207,11 +211,10 @@ impl<'a, 'l> Grower<'a, 'l> {
             })?;
             Ok((grower.arrays, grower.codes))
         };
-        let (first, second) = (root.left, root.right);
         let (first, second) = control.join(|| subtree(left, first), || subtree(right, second));
         for (grown, is_left) in [(first?, true), (second?, false)] {
             self.arrays
-                .graft(root.at, is_left, &grown.0, grown.1, &mut self.codes)?;
+                .graft(parent.at, is_left, &grown.0, grown.1, &mut self.codes)?;
         }
         Ok(())
     }

@@ -132,6 +132,23 @@ pub(super) struct Lists<'l> {
 }
 
 impl<'l> Lists<'l> {
+    /// The rows from `start` to `end`, borrowed.
+    pub fn part(&mut self, start: usize, end: usize) -> Lists<'_> {
+        Lists {
+            rows: &mut self.rows[start..end],
+            features: self
+                .features
+                .iter_mut()
+                .map(|l| &mut l[start..end])
+                .collect(),
+            targets: self
+                .targets
+                .iter_mut()
+                .map(|l| &mut l[start..end])
+                .collect(),
+        }
+    }
+
     /// The rows before `middle` and those from there on.
     pub fn split_at(self, middle: usize) -> (Lists<'l>, Lists<'l>) {
         let (left, right) = self.rows.split_at_mut(middle);

@@ -15,6 +15,7 @@ mod absolute;
 mod grow;
 mod lists;
 pub(super) mod node;
+mod random;
 pub(super) mod scan;
 mod search;
 pub(super) mod source;

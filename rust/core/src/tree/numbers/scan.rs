@@ -104,7 +104,9 @@ pub(in crate::tree) fn score<L: Score>(
         return None;
     }
     let shift = node.shift(0);
-    if !limits.allow(shift + left / left_weight, shift + right / right_weight) {
+    if limits.direction != 0
+        && !limits.allow(shift + left / left_weight, shift + right / right_weight)
+    {
         return None;
     }
     let score = L::one(left, right, left_weight, right_weight);

@@ -4,13 +4,12 @@ use super::NumberData;
 use super::absolute::{Buffers, Ranked};
 use super::lists::{MISSING, key_of, key_or_missing, pack, row_of, sort, value_of};
 use super::node::Node;
-use super::scan::{Cut, Limits, Poisson, Squared, best_cut, best_cut_of_many, score};
+use super::scan::{Cut, Limits, Poisson, Squared, best_cut, best_cut_of_many};
 use super::source::{Pairs, Rows, Unit};
 use crate::rng::Stream;
 use crate::tree::Loss;
 use crate::tree::bins::midpoint;
 use crate::tree::categorical::order_by_means;
-use crate::tree::layout::round_down;
 use crate::tree::nodes::{Split, code_set};
 use crate::tree::params::Splitter;
 use crate::tree::sorted::tie_rank;
@@ -34,7 +33,7 @@ pub(super) struct View<'n> {
 /// The best split so far.
 #[derive(Debug)]
 pub(super) struct Found {
-    score: f64,
+    pub score: f64,
     rank: u64,
     pub split: Split,
 }
@@ -56,7 +55,7 @@ pub(super) struct Scanner {
     pub scratch: Vec<u64>,
     gathered: Vec<u64>,
     block: Vec<f32>,
-    arranged: Vec<u64>,
+    pub(super) arranged: Vec<u64>,
     left: Vec<f64>,
     total: Vec<f64>,
     absolute: Buffers,
@@ -176,7 +175,7 @@ impl Scanner {
         self.offer(found);
     }
 
-    fn offer(&mut self, found: Option<Found>) {
+    pub(super) fn offer(&mut self, found: Option<Found>) {
         if let Some(found) = found
             && self.found.as_ref().is_none_or(|best| found.beats(best))
         {
@@ -184,49 +183,7 @@ impl Scanner {
         }
     }
 
-    /// The same as [`Scanner::random`], from the values in the order of rows.
-    fn random_of_sums(&mut self, shared: &NumberData, view: &View, feature: usize, values: &[f32]) {
-        let (low, high) = extremes(values);
-        if low >= high {
-            return;
-        }
-        self.varying = true;
-        let (threshold, _) = draw(view, feature, low, high);
-        // The largest float that goes left.
-        let most = round_down(threshold);
-        let left = sum_where(values, view.centred, |value| value <= most);
-        let left_rows = values.iter().filter(|&&value| value <= most).count();
-        let left_weight = if view.weights.is_empty() {
-            left_rows as f64
-        } else {
-            sum_where(values, view.weights, |value| value <= most)
-        };
-        let limits = limits(shared, view, feature);
-        let score = if shared.loss == Loss::Squared {
-            score::<Squared>(left, left_weight, left_rows, view.node, &limits)
-        } else {
-            score::<Poisson>(left, left_weight, left_rows, view.node, &limits)
-        };
-        let Some(score) = score else {
-            return;
-        };
-        let threshold = match shared.bins(feature) {
-            Some(bins) => {
-                let left = values.iter().filter(|&&value| value <= most);
-                let below = left.fold(low, |below, &value| below.max(value));
-                f64::from(bins.high[below as usize])
-            }
-            None => threshold,
-        };
-        let cut = Cut {
-            score,
-            at: left_rows - 1,
-            missing_left: false,
-        };
-        self.offer(Some(found(view, feature, cut, threshold, &[])));
-    }
-
-    fn cut(
+    pub(super) fn cut(
         &mut self,
         shared: &NumberData,
         source: &Rows,
@@ -295,85 +252,6 @@ impl Scanner {
             ),
         };
         Some(found(view, feature, cut, threshold, missing))
-    }
-
-    /// One threshold, uniform between the smallest and the largest value; missing values go to
-    /// a random side.
-    fn random(
-        &mut self,
-        shared: &NumberData,
-        source: &Rows,
-        view: &View,
-        feature: usize,
-        present: &[u64],
-        missing: &[u64],
-    ) -> Option<Found> {
-        let (mut low, mut high) = (u32::MAX, 0);
-        for &packed in present {
-            low = low.min(key_of(packed));
-            high = high.max(key_of(packed));
-        }
-        let (threshold, coin) = draw(view, feature, value_of(low), value_of(high));
-        let missing_left = coin && !missing.is_empty();
-        let mut below = low;
-        for &packed in present {
-            let key = key_of(packed);
-            if f64::from(value_of(key)) <= threshold {
-                below = below.max(key);
-            }
-        }
-        self.arrange(present, missing, missing_left, |_, packed| {
-            key_of(packed) <= below
-        });
-        let cut = self.only_cut(shared, source, view, feature)?;
-        let threshold = match shared.bins(feature) {
-            Some(bins) => f64::from(bins.high[value_of(below) as usize]),
-            None => threshold,
-        };
-        let cut = Cut {
-            missing_left,
-            ..cut
-        };
-        Some(found(view, feature, cut, threshold, missing))
-    }
-
-    /// Puts the rows of the left side before the others, with two keys, so that there is one
-    /// boundary at most.
-    fn arrange(
-        &mut self,
-        present: &[u64],
-        missing: &[u64],
-        missing_left: bool,
-        left: impl Fn(usize, u64) -> bool,
-    ) {
-        self.arranged.clear();
-        for key in [0, 1] {
-            let here = (key == 0) == missing_left;
-            let lost = missing.iter().filter(|_| here).copied();
-            let found = present.iter().copied().enumerate();
-            let found = found.filter(|&(i, packed)| left(i, packed) == (key == 0));
-            if key == 0 {
-                self.arranged
-                    .extend(lost.chain(found.map(|f| f.1)).map(|p| pack(key, row_of(p))));
-            } else {
-                self.arranged
-                    .extend(found.map(|f| f.1).chain(lost).map(|p| pack(key, row_of(p))));
-            }
-        }
-    }
-
-    /// The cut between the two sides that were arranged, if it may be made.
-    fn only_cut(
-        &mut self,
-        shared: &NumberData,
-        source: &Rows,
-        view: &View,
-        feature: usize,
-    ) -> Option<Cut> {
-        let arranged = std::mem::take(&mut self.arranged);
-        let cut = self.cut(shared, source, view, feature, &arranged, &[]);
-        self.arranged = arranged;
-        cut
     }
 
     /// Cuts of the categories in the order of their mean targets, which holds the best subset
@@ -456,47 +334,7 @@ impl Scanner {
     }
 }
 
-/// The smallest and the largest value.
-fn extremes(values: &[f32]) -> (f32, f32) {
-    let mut lows = [f32::INFINITY; 8];
-    let mut highs = [f32::NEG_INFINITY; 8];
-    let (groups, rest) = values.as_chunks::<8>();
-    for group in groups {
-        for lane in 0..8 {
-            lows[lane] = lows[lane].min(group[lane]);
-            highs[lane] = highs[lane].max(group[lane]);
-        }
-    }
-    let low = lows.iter().chain(rest).copied();
-    let high = highs.iter().chain(rest).copied();
-    (
-        low.fold(f32::INFINITY, f32::min),
-        high.fold(f32::NEG_INFINITY, f32::max),
-    )
-}
-
-/// The sum of the numbers whose value goes left, in four lanes that do not wait for each other.
-#[inline]
-fn sum_where(values: &[f32], numbers: &[f64], goes: impl Fn(f32) -> bool) -> f64 {
-    // A branch would be mispredicted every other time.
-    let masked = |value: f32, number: f64| {
-        f64::from_bits(number.to_bits() & u64::from(goes(value)).wrapping_neg())
-    };
-    let mut lanes = [0.0; 4];
-    let (groups, rest) = values.as_chunks::<4>();
-    let (number_groups, number_rest) = numbers.as_chunks::<4>();
-    for (values, numbers) in groups.iter().zip(number_groups) {
-        for lane in 0..4 {
-            lanes[lane] += masked(values[lane], numbers[lane]);
-        }
-    }
-    for (lane, (&value, &number)) in lanes.iter_mut().zip(rest.iter().zip(number_rest)) {
-        *lane += masked(value, number);
-    }
-    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
-}
-
-fn limits(shared: &NumberData, view: &View, feature: usize) -> Limits {
+pub(super) fn limits(shared: &NumberData, view: &View, feature: usize) -> Limits {
     Limits {
         rows: shared.params.min_samples_leaf,
         weight: shared.params.min_weight_leaf,
@@ -505,18 +343,13 @@ fn limits(shared: &NumberData, view: &View, feature: usize) -> Limits {
     }
 }
 
-/// A threshold from `low` up to but not including `high`, and a coin.
-fn draw(view: &View, feature: usize, low: f32, high: f32) -> (f64, bool) {
-    let (least, most) = (f64::from(low), f64::from(high));
-    let mut stream = Stream::new(view.key, feature as u64 + 1);
-    let mut threshold = least + stream.next_f64() * (most - least);
-    if threshold >= most {
-        threshold = least;
-    }
-    (threshold, stream.next_u64() & 1 == 1)
-}
-
-fn found(view: &View, feature: usize, cut: Cut, threshold: f64, missing: &[u64]) -> Found {
+pub(super) fn found(
+    view: &View,
+    feature: usize,
+    cut: Cut,
+    threshold: f64,
+    missing: &[u64],
+) -> Found {
     let missing_left = if missing.is_empty() {
         // Values that are missing later go where most rows go.
         cut.at + 1 > view.node.rows - (cut.at + 1)

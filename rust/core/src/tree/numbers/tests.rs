@@ -146,6 +146,33 @@ fn threads_do_not_change_a_tree() {
 }
 
 #[test]
+fn a_deep_chain_grows_on_several_threads() {
+    // Each of the first rows outweighs all before it, so that each split cuts off one row.
+    let rows = 5_000;
+    let case = Case {
+        x: (0..rows).map(|i| i as f32).collect(),
+        y: (0..rows)
+            .map(|i| if i < 900 { 2f64.powi(i) } else { 0.0 })
+            .collect(),
+        weight: None,
+        rows: rows as usize,
+        features: 1,
+        outputs: 1,
+        loss: Loss::Squared,
+    };
+    let params = case.params();
+    let one = case.grow(&params, true, &Control::serial());
+    let cancel = AtomicBool::new(false);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .unwrap();
+    let many = pool.install(|| case.grow(&params, true, &Control::new(&cancel, 3)));
+    assert_eq!(one, many);
+    assert!(one.len() > 900);
+}
+
+#[test]
 fn a_large_offset_does_not_hide_a_small_step() {
     // The squares of these targets differ in their last bits alone.
     let x: Vec<f32> = (0..20).map(|i| i as f32).collect();
