@@ -52,9 +52,7 @@ def test_mean_scores_over_seeds(
     here, there = (
         np.array(
             [
-                forest(15, random_state=seed, **settings)
-                .fit(train, y_train)
-                .score(test, y_test)
+                forest(15, random_state=seed, **settings).fit(train, y_train).score(test, y_test)
                 for seed in range(20)
             ]
         )
