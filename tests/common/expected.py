@@ -46,6 +46,10 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
         "check_sample_weight_equivalence_on_dense_data": _BOOTSTRAP,
         "check_sample_weight_equivalence_on_sparse_data": _BOOTSTRAP,
     },
+    "RandomForestRegressor": {
+        "check_sample_weight_equivalence_on_dense_data": _BOOTSTRAP,
+        "check_sample_weight_equivalence_on_sparse_data": _BOOTSTRAP,
+    },
     "SVC": {
         "check_sample_weight_equivalence_on_dense_data": _TOLERANCE,
         "check_sample_weight_equivalence_on_sparse_data": _TOLERANCE,

@@ -127,6 +127,29 @@ def _extra_trees() -> tuple[Any, np.ndarray]:
         return forest.fit(X, y), X[::7]
 
 
+def _forest_of_outputs() -> tuple[Any, np.ndarray]:
+    from ironlearn.ensemble import RandomForestClassifier
+
+    X, y = _iris()
+    both = np.stack([y, np.digitize(X[:, 1], [2.8, 3.2])], axis=1)
+    return RandomForestClassifier(4, max_depth=4, random_state=0).fit(X[:, :3], both), X[::7, :3]
+
+
+def _regression_forest() -> tuple[Any, np.ndarray]:
+    from ironlearn.ensemble import RandomForestRegressor
+
+    X, _ = _iris()
+    forest = RandomForestRegressor(30, max_depth=3, oob_score=True, random_state=0)
+    return forest.fit(X[:, :3], X[:, 3] - 2.0, np.linspace(0.5, 1.5, len(X))), X[::7, :3]
+
+
+def _extra_regression_trees() -> tuple[Any, np.ndarray]:
+    from ironlearn.ensemble import ExtraTreesRegressor
+
+    X, _ = _iris()
+    return ExtraTreesRegressor(5, max_depth=4, random_state=0).fit(X[:, :2], X[:, 2:]), X[::7, :2]
+
+
 def _linear_svc() -> tuple[Any, np.ndarray]:
     from ironlearn.svm import LinearSVC
 
@@ -210,7 +233,10 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "DecisionTreeRegressor": _regression_tree,
     "DecisionTreeRegressor-outputs": _regression_tree_of_outputs,
     "RandomForestClassifier": _forest,
+    "RandomForestClassifier-outputs": _forest_of_outputs,
+    "RandomForestRegressor": _regression_forest,
     "ExtraTreesClassifier": _extra_trees,
+    "ExtraTreesRegressor": _extra_regression_trees,
     "LinearSVC": _linear_svc,
     "LinearSVR": _linear_svr,
     "SVC": _svc,

@@ -238,6 +238,53 @@ pub fn count_groups<C: Cell>(tier: Tier, cells: &[C], cut: C, groups: &[u32], ou
     }
 }
 
+#[inline(always)]
+fn sum_body<C: Cell>(cells: &[C], cut: C, numbers: &[f64]) -> (f64, u32) {
+    let mut lanes = [0.0; 4];
+    let mut rows = 0;
+    let mut add = |lane: usize, cell: C, number: f64| {
+        let here = cell <= cut;
+        // A branch would be mispredicted every other time.
+        let mask = u64::from(here).wrapping_neg();
+        lanes[lane] += f64::from_bits(number.to_bits() & mask);
+        rows += u32::from(here);
+    };
+    let mut pieces = cells.chunks_exact(4).zip(numbers.chunks_exact(4));
+    for (cells, numbers) in &mut pieces {
+        for lane in 0..4 {
+            add(lane, cells[lane], numbers[lane]);
+        }
+    }
+    let done = cells.len() / 4 * 4;
+    for (lane, (&cell, &number)) in cells[done..].iter().zip(&numbers[done..]).enumerate() {
+        add(lane, cell, number);
+    }
+    ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]), rows)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_avx2<C: Cell>(cells: &[C], cut: C, numbers: &[f64]) -> (f64, u32) {
+    sum_body(cells, cut, numbers)
+}
+
+/// Adds up the numbers whose cell is at most `cut`, in four lanes, and counts them.
+///
+/// # Panics
+/// If there are fewer numbers than cells.
+#[inline]
+pub fn sum_at_most<C: Cell>(tier: Tier, cells: &[C], cut: C, numbers: &[f64]) -> (f64, u32) {
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 | Tier::Avx512 if cells.len() >= LANES => {
+            debug_assert!(crate::tier::detected() >= Tier::Avx2);
+            // SAFETY: these tiers are only made on processors with AVX2.
+            unsafe { sum_avx2(cells, cut, numbers) }
+        }
+        _ => sum_body(cells, cut, numbers),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +303,15 @@ mod tests {
                 })
                 .collect()
         };
+        let numbers: Vec<f64> = (0..cells.len()).map(|i| (i as f64 + 0.3).sin()).collect();
+        let mut lanes = [0.0; 4];
+        for (i, &cell) in cells.iter().enumerate() {
+            lanes[i % 4] += if cell <= cut { numbers[i] } else { 0.0 };
+        }
+        let sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
         for tier in supported() {
+            let found = sum_at_most(tier, cells, cut, &numbers);
+            assert_eq!(found, (sum, counts.iter().sum()));
             if let (Some(&low), Some(&high)) = (cells.iter().min(), cells.iter().max()) {
                 assert_eq!(extremes(tier, cells), (low, high));
             }

@@ -70,14 +70,12 @@ impl<'a> Prepared<'a> {
     /// Checks the values and bins them where bins are asked for.
     pub fn new(data: &TrainingSet<'a>, params: &'a TreeParams, control: &Control) -> Result<Self> {
         let missing = check_finite(data.x)?;
-        let (fast, random) = if data.targets.one_of_classes() {
-            (
-                FastData::new(data, params, missing, control)?,
-                RandomData::new(data, params, missing, control)?,
-            )
+        let fast = if data.targets.one_of_classes() {
+            FastData::new(data, params, missing, control)?
         } else {
-            (None, None)
+            None
         };
+        let random = RandomData::new(data, params, missing, control)?;
         Self::with(data, params, fast, random, control)
     }
 
@@ -134,9 +132,6 @@ impl<'a> Prepared<'a> {
 
     /// Grows the tree with this number on the rows of positive `weight`.
     pub fn grow(&self, weight: Option<&[f64]>, tree: u64, control: &Control) -> Result<TreeArrays> {
-        if let Some(numbers) = &self.numbers {
-            return numbers.grow(weight, tree, control);
-        }
         if let Some(fast) = &self.fast
             && let Some(grown) = fast.grow(&self.data, self.params, weight, tree, control)?
         {
@@ -144,6 +139,9 @@ impl<'a> Prepared<'a> {
         }
         if let Some(random) = &self.random {
             return random.grow(&self.data, self.params, weight, tree, control);
+        }
+        if let Some(numbers) = &self.numbers {
+            return numbers.grow(weight, tree, control);
         }
         let weight = weight.unwrap_or(&[]);
         let rows = (0..self.data.rows as u32)

@@ -14,11 +14,11 @@
 mod absolute;
 mod grow;
 mod lists;
-mod node;
+pub(super) mod node;
 mod random;
-mod scan;
+pub(super) mod scan;
 mod search;
-mod source;
+pub(super) mod source;
 #[cfg(test)]
 mod tests;
 
@@ -79,17 +79,13 @@ impl<'a> NumberData<'a> {
         kept: bool,
         control: &Control,
     ) -> Result<Self> {
-        const EXACT: f64 = (1u64 << 53) as f64;
-        let rows = data.rows as f64;
         let mut shared = NumberData {
             data: *data,
             params,
             values,
             outputs,
             loss,
-            whole: values
-                .iter()
-                .all(|v| v.fract() == 0.0 && v.abs() * rows <= EXACT),
+            whole: source::all_whole(values, data.rows),
             bins,
             missing: vec![false; data.features],
             lists: Vec::new(),

@@ -4,11 +4,11 @@ use super::source::Rows;
 use crate::tree::Loss;
 
 /// Targets that add up to no more have no mean that the Poisson deviance allows.
-pub(super) const NO_MEAN: f64 = 10.0 * f64::EPSILON;
+pub(in crate::tree) const NO_MEAN: f64 = 10.0 * f64::EPSILON;
 
 /// Statistics of a node's rows.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(in crate::tree) struct Node {
     pub rows: usize,
     pub weight: f64,
     pub impurity: f64,

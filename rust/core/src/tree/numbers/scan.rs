@@ -6,7 +6,7 @@ use super::source::{Rows, Source};
 
 /// What a cut must keep to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(in crate::tree) struct Limits {
     /// Rows on either side.
     pub rows: usize,
     /// Weight on either side.
@@ -39,7 +39,7 @@ impl Limits {
 
 /// A cut of a sequence of rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
+pub(in crate::tree) struct Cut {
     pub score: f64,
     /// The last row on the left.
     pub at: usize,
@@ -49,7 +49,7 @@ pub(super) struct Cut {
 
 /// The part of the decrease of the loss that a cut decides, as a function of the sums of either
 /// side.
-pub(super) trait Score {
+pub(in crate::tree) trait Score {
     /// The score for one output: sums of targets, and weights.
     fn one(left: f64, right: f64, left_weight: f64, right_weight: f64) -> f64;
 
@@ -64,7 +64,7 @@ pub(super) trait Score {
 }
 
 /// The squared error: sum of squared sums over weights, by one division.
-pub(super) struct Squared;
+pub(in crate::tree) struct Squared;
 
 impl Score for Squared {
     #[inline]
@@ -74,7 +74,7 @@ impl Score for Squared {
 }
 
 /// Half the Poisson deviance, which no side without a positive sum has.
-pub(super) struct Poisson;
+pub(in crate::tree) struct Poisson;
 
 /// Shares of a node's sum below this are what rounding leaves of a side of zeros, whose sum is the
 /// difference of two others.
@@ -93,7 +93,7 @@ impl Score for Poisson {
 
 /// The score of the cut with these sums of one output on the left, where it may be made.
 #[inline]
-pub(super) fn score<L: Score>(
+pub(in crate::tree) fn score<L: Score>(
     left: f64,
     left_weight: f64,
     left_rows: usize,
@@ -119,7 +119,7 @@ pub(super) fn score<L: Score>(
 }
 
 /// On which side the missing values are tried.
-pub(super) fn passes(missing: &[u64]) -> &'static [bool] {
+pub(in crate::tree) fn passes(missing: &[u64]) -> &'static [bool] {
     if missing.is_empty() {
         &[false]
     } else {
@@ -129,7 +129,7 @@ pub(super) fn passes(missing: &[u64]) -> &'static [bool] {
 
 /// The rows after which a cut may come: where `base` rows are on the left already and `present`
 /// follow, of `rows` in all.
-pub(super) fn places(
+pub(in crate::tree) fn places(
     base: usize,
     present: usize,
     rows: usize,
@@ -144,7 +144,7 @@ pub(super) fn places(
 
 /// The best cut for one output: every boundary between two keys, with the missing ones on the
 /// right, then the missing ones alone on the right, then the boundaries with them on the left.
-pub(super) fn best_cut<S: Source, L: Score>(
+pub(in crate::tree) fn best_cut<S: Source, L: Score>(
     source: &S,
     present: &[u64],
     missing: &[u64],
@@ -227,7 +227,7 @@ fn cuts<S: Source, L: Score, const FREE: bool>(
 
 /// The best cut for several outputs, in the same order. `left` and `total` have room for one
 /// number an output.
-pub(super) fn best_cut_of_many<L: Score>(
+pub(in crate::tree) fn best_cut_of_many<L: Score>(
     source: &Rows,
     present: &[u64],
     missing: &[u64],

@@ -1,7 +1,7 @@
 //! Weights and targets of rows, in the form that suits the loop that reads them.
 
 /// Weight and target of each row, for one output.
-pub(super) trait Source: Sync {
+pub(in crate::tree) trait Source: Sync {
     /// Whether every row weighs 1.
     const UNIT: bool;
 
@@ -10,7 +10,7 @@ pub(super) trait Source: Sync {
 }
 
 /// Rows that all weigh 1.
-pub(super) struct Unit<'a>(pub &'a [f64]);
+pub(in crate::tree) struct Unit<'a>(pub &'a [f64]);
 
 impl Source for Unit<'_> {
     const UNIT: bool = true;
@@ -22,7 +22,7 @@ impl Source for Unit<'_> {
 }
 
 /// Weight and target side by side, so that a row is one access.
-pub(super) struct Pairs<'a>(pub &'a [[f64; 2]]);
+pub(in crate::tree) struct Pairs<'a>(pub &'a [[f64; 2]]);
 
 impl Source for Pairs<'_> {
     const UNIT: bool = false;
@@ -35,7 +35,7 @@ impl Source for Pairs<'_> {
 }
 
 /// Weights and targets of the rows of one tree.
-pub(super) struct Rows<'a> {
+pub(in crate::tree) struct Rows<'a> {
     pub values: &'a [f64],
     pub outputs: usize,
     /// Empty where every row weighs 1.
@@ -74,4 +74,12 @@ impl<'a> Rows<'a> {
     pub fn target(&self, row: u32, output: usize) -> f64 {
         self.values[row as usize * self.outputs + output]
     }
+}
+
+/// Whether all targets are whole numbers that add up exactly over so many rows.
+pub(in crate::tree) fn all_whole(values: &[f64], rows: usize) -> bool {
+    const EXACT: f64 = (1u64 << 53) as f64;
+    values
+        .iter()
+        .all(|v| v.fract() == 0.0 && v.abs() * rows as f64 <= EXACT)
 }

@@ -1,5 +1,6 @@
 //! Sums of class weights, and the scores of cuts.
 
+use super::sums::{Side, Sums};
 use crate::tree::Criterion;
 use crate::tree::criterion::xlog2x;
 use crate::tree::params::TreeParams;
@@ -8,9 +9,6 @@ use ironlearn_kernels::tier::{Tier, active};
 
 /// Counts whose `n log n` is looked up.
 const LOGARITHMS: usize = 1 << 16;
-
-/// Weight and impurity of a node.
-pub(super) type Side = (f64, f64);
 
 /// What the trees of a forest share.
 pub(super) struct ClassRule {
@@ -161,90 +159,10 @@ impl<'a> ClassSums<'a> {
         }
     }
 
-    /// Groups of all nodes that wait.
-    pub fn groups(&self) -> u32 {
-        self.waiting.len() as u32
-    }
-
-    /// Weight of all nodes that wait.
-    pub fn waiting_weight(&self) -> f64 {
-        self.waiting.iter().map(|group| group.weight).sum()
-    }
-
-    /// The sums of the waiting node that has been put there last, on their own.
-    pub fn detach(&mut self, groups: u32) -> Self {
-        let rest = self.waiting.len() - groups as usize;
-        Self::waiting(self.rule, self.weight, self.waiting.split_off(rest))
-    }
-
-    /// Turns to rows that are numbered within a block of these rows of the data.
-    pub fn enter_block(&mut self, rows: &[u32]) {
-        if !self.weight.is_empty() {
-            self.block = Some(rows.iter().map(|&r| self.weight[r as usize]).collect());
-        }
-    }
-
-    /// Turns back to rows of the data.
-    pub fn leave_block(&mut self) {
-        self.block = None;
-    }
-
-    /// Turns to the node that was put to wait last, which has these rows.
-    pub fn enter(&mut self, groups: u32, rows: &Places) {
-        let rest = self.waiting.len() - groups as usize;
-        self.node.clear();
-        self.node.extend(self.waiting.drain(rest..));
-        self.sizes.clear();
-        self.sizes.extend(self.node.iter().map(|group| group.rows));
-        self.left.rows.resize(self.node.len(), 0);
-        self.best.rows.resize(self.node.len(), 0);
-        if !self.weight.is_empty() {
-            if self.weights.len() < rows.len() {
-                self.weights.resize(rows.len(), 0.0);
-            }
-            let all = self.block.as_deref().unwrap_or(self.weight);
-            rows.gather(all, &mut self.weights[..rows.len()]);
-        }
-    }
-
-    /// Weight and impurity of the node.
-    pub fn own(&mut self) -> Side {
-        self.left.weights.clear();
-        self.left.weights.extend(self.node.iter().map(|g| g.weight));
-        self.total = self.side();
-        self.total
-    }
-
     /// Weight and impurity of the groups' weights that stand in `left`.
     fn side(&self) -> Side {
         let weight: f64 = self.left.weights.iter().sum();
         (weight, self.rule.impurity(&self.left.weights, weight))
-    }
-
-    /// Writes the class shares of the node.
-    pub fn value(&self, out: &mut [f64]) {
-        out.fill(0.0);
-        for group in &self.node {
-            out[group.class as usize] = group.weight / self.total.0;
-        }
-    }
-
-    /// The score of the cut whose left side has the cells of at most `cut`, if it is allowed.
-    pub fn score<C: Cell>(&mut self, cells: &[C], cut: C) -> Option<f64> {
-        let rule = self.rule;
-        if !self.weight.is_empty() {
-            return self.weighted_score(cells, cut);
-        }
-        count_groups(self.tier, cells, cut, &self.sizes, &mut self.left.rows);
-        let left: u32 = self.left.rows.iter().sum();
-        let right = cells.len() as u32 - left;
-        let least = left.min(right);
-        if (least as usize) < rule.min_rows || f64::from(least) < rule.min_weight {
-            return None;
-        }
-        let on_left = || self.left.rows.iter().copied();
-        let on_right = || self.sizes.iter().zip(on_left()).map(|(all, l)| all - l);
-        Some(rule.side(on_left(), left) + rule.side(on_right(), right))
     }
 
     fn weighted_score<C: Cell>(&mut self, cells: &[C], cut: C) -> Option<f64> {
@@ -282,16 +200,86 @@ impl<'a> ClassSums<'a> {
         let score = |weights: &[f64], sum| rule.criterion.side(weights, sum);
         Some(score(&self.left.weights, sums[0]) + score(&right, sums[1]))
     }
+}
 
-    /// Keeps the cut that was scored last as the best.
-    pub fn keep(&mut self) {
+impl Sums for ClassSums<'_> {
+    fn groups(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    fn waiting_weight(&self) -> f64 {
+        self.waiting.iter().map(|group| group.weight).sum()
+    }
+
+    fn detach(&mut self, groups: u32) -> Self {
+        let rest = self.waiting.len() - groups as usize;
+        Self::waiting(self.rule, self.weight, self.waiting.split_off(rest))
+    }
+
+    fn enter_block(&mut self, rows: &[u32]) {
+        if !self.weight.is_empty() {
+            self.block = Some(rows.iter().map(|&r| self.weight[r as usize]).collect());
+        }
+    }
+
+    fn leave_block(&mut self) {
+        self.block = None;
+    }
+
+    fn enter(&mut self, groups: u32) -> Side {
+        let rest = self.waiting.len() - groups as usize;
+        self.node.clear();
+        self.node.extend(self.waiting.drain(rest..));
+        self.left.weights.clear();
+        self.left.weights.extend(self.node.iter().map(|g| g.weight));
+        self.total = self.side();
+        self.total
+    }
+
+    fn value(&self, out: &mut [f64]) {
+        out.fill(0.0);
+        for group in &self.node {
+            out[group.class as usize] = group.weight / self.total.0;
+        }
+    }
+
+    fn prepare(&mut self, rows: &Places) {
+        self.sizes.clear();
+        self.sizes.extend(self.node.iter().map(|group| group.rows));
+        self.left.rows.resize(self.node.len(), 0);
+        self.best.rows.resize(self.node.len(), 0);
+        if !self.weight.is_empty() {
+            if self.weights.len() < rows.len() {
+                self.weights.resize(rows.len(), 0.0);
+            }
+            let all = self.block.as_deref().unwrap_or(self.weight);
+            rows.gather(all, &mut self.weights[..rows.len()]);
+        }
+    }
+
+    fn score<C: Cell>(&mut self, cells: &[C], cut: C) -> Option<f64> {
+        let rule = self.rule;
+        if !self.weight.is_empty() {
+            return self.weighted_score(cells, cut);
+        }
+        count_groups(self.tier, cells, cut, &self.sizes, &mut self.left.rows);
+        let left: u32 = self.left.rows.iter().sum();
+        let right = cells.len() as u32 - left;
+        let least = left.min(right);
+        if (least as usize) < rule.min_rows || f64::from(least) < rule.min_weight {
+            return None;
+        }
+        let on_left = || self.left.rows.iter().copied();
+        let on_right = || self.sizes.iter().zip(on_left()).map(|(all, l)| all - l);
+        Some(rule.side(on_left(), left) + rule.side(on_right(), right))
+    }
+
+    fn keep(&mut self) {
         std::mem::swap(&mut self.left, &mut self.best);
         self.left.rows.resize(self.node.len(), 0);
     }
 
-    /// Lets the children of the best cut wait, the right one first. Returns weight and impurity
-    /// of the left and of the right one, and how many groups each has.
-    pub fn split<C: Cell>(&mut self, cells: &[C], cut: C) -> [(Side, u32); 2] {
+    fn split<C: Cell>(&mut self, cells: &[C], cut: C) -> [(Side, u32); 2] {
         let weighted = !self.weight.is_empty();
         let right: Vec<f64> = if weighted {
             let mut at = cells.iter().zip(&self.weights);
@@ -334,8 +322,7 @@ impl<'a> ClassSums<'a> {
         sides
     }
 
-    /// Forgets the children that were put to wait last.
-    pub fn drop_children(&mut self, groups: u32) {
+    fn drop_children(&mut self, groups: u32) {
         self.waiting.truncate(self.waiting.len() - groups as usize);
     }
 }

@@ -151,7 +151,7 @@ fn code_column(values: &[f32], edges: &mut [f32], out: &mut [u8]) -> bool {
     known.dedup();
     while known.len() <= CODES {
         edges[..known.len()].copy_from_slice(&known);
-        code_by_edges(values, edges, out);
+        code_few(values, edges, out);
         let strange = |cell: &(&f32, &u8)| edges[usize::from(*cell.1)] != *cell.0;
         let mut others: Vec<f32> = values
             .iter()
@@ -186,6 +186,20 @@ fn code_column(values: &[f32], edges: &mut [f32], out: &mut [u8]) -> bool {
 #[inline]
 pub(super) fn code_of(value: f32, edges: &[f32]) -> u8 {
     edges[..CODES - 1].partition_point(|&edge| edge < value) as u8
+}
+
+/// The same for values of which there are few different ones: each is sought once and then found
+/// by its bits.
+fn code_few(values: &[f32], edges: &[f32], out: &mut [u8]) {
+    const SLOTS: usize = 1024;
+    let mut slots = [(f32::NAN, 0u8); SLOTS];
+    for (o, &value) in out.iter_mut().zip(values) {
+        let slot = &mut slots[(value.to_bits().wrapping_mul(0x9e37_79b1) >> 22) as usize];
+        if slot.0 != value {
+            *slot = (value, code_of(value, edges));
+        }
+        *o = slot.1;
+    }
 }
 
 /// The same for many values, by binary search without branches.

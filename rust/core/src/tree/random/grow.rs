@@ -1,8 +1,8 @@
 //! Growing one tree in preorder.
 
-use super::classes::ClassSums;
 use super::codes::Coded;
 use super::source::{All, Block, Exact, Source};
+use super::sums::Sums;
 use crate::error::Result;
 use crate::parallel::Control;
 use crate::rng::Stream;
@@ -45,13 +45,13 @@ struct Context<'a> {
 
 /// Grows the tree of this number on these rows, whose sums wait. Subtrees whose cells of type
 /// `C` take no more than `block_bytes` get a block.
-pub(super) fn grow<C: Exact>(
+pub(super) fn grow<C: Exact, S: Sums>(
     data: &TrainingSet,
     params: &TreeParams,
     coded: &Coded,
     block_bytes: usize,
     mut rows: Vec<u32>,
-    mut sums: ClassSums,
+    mut sums: S,
     tree: u64,
     control: &Control,
 ) -> Result<TreeArrays> {
@@ -71,17 +71,17 @@ pub(super) fn grow<C: Exact>(
         block_bytes,
         total: sums.waiting_weight(),
     };
-    let mut arrays = side_by_side::<C>(&context, &mut rows, root, &mut sums, *control)?;
+    let mut arrays = side_by_side::<C, S>(&context, &mut rows, root, &mut sums, *control)?;
     arrays.set_codes(Vec::new());
     Ok(arrays)
 }
 
 /// Grows a subtree on its rows, its two halves on different threads where they are large.
-fn side_by_side<C: Exact>(
+fn side_by_side<C: Exact, S: Sums>(
     context: &Context,
     rows: &mut [u32],
     task: Task,
-    sums: &mut ClassSums,
+    sums: &mut S,
     control: Control,
 ) -> Result<TreeArrays> {
     let task = Task {
@@ -91,7 +91,7 @@ fn side_by_side<C: Exact>(
     };
     let apart = control.threads() > 1 && rows.len() >= SIDE_BY_SIDE && task.depth < DEEPEST;
     let sums = sums.detach(task.groups);
-    let mut grower = Grower::<C>::new(context, sums, control.single());
+    let mut grower = Grower::<C, S>::new(context, sums, control.single());
     if !apart {
         return grower.subtree(rows, task);
     }
@@ -105,8 +105,8 @@ fn side_by_side<C: Exact>(
     let mut on_right = nodes.sums.detach(right.groups);
     let (before, behind) = rows.split_at_mut(left.rows as usize);
     let (a, b) = control.join(
-        || side_by_side::<C>(context, before, left, &mut on_left, control),
-        || side_by_side::<C>(context, behind, right, &mut on_right, control),
+        || side_by_side::<C, S>(context, before, left, &mut on_left, control),
+        || side_by_side::<C, S>(context, behind, right, &mut on_right, control),
     );
     let mut arrays = nodes.arrays;
     for (grown, is_left) in [(a?, true), (b?, false)] {
@@ -126,9 +126,9 @@ impl<'a> Context<'a> {
 }
 
 /// Grows a subtree, down to blocks from all rows.
-struct Grower<'a, C> {
+struct Grower<'a, C, S> {
     context: &'a Context<'a>,
-    nodes: Nodes<'a>,
+    nodes: Nodes<'a, S>,
     wide: Buffers<u8>,
     inner: Buffers<C>,
     /// Cells of a block, and places in it.
@@ -136,8 +136,8 @@ struct Grower<'a, C> {
     places: Vec<u32>,
 }
 
-impl<'a, C: Exact> Grower<'a, C> {
-    fn new(context: &'a Context<'a>, sums: ClassSums<'a>, control: Control<'a>) -> Self {
+impl<'a, C: Exact, S: Sums> Grower<'a, C, S> {
+    fn new(context: &'a Context<'a>, sums: S, control: Control<'a>) -> Self {
         Grower {
             context,
             nodes: Nodes {
@@ -232,10 +232,10 @@ struct Best<C> {
 }
 
 /// The nodes of a subtree: those that are in it, and those to come.
-struct Nodes<'a> {
+struct Nodes<'a, S> {
     context: &'a Context<'a>,
     control: Control<'a>,
-    sums: ClassSums<'a>,
+    sums: S,
     /// The next one last.
     stack: Vec<Task>,
     arrays: TreeArrays,
@@ -244,21 +244,19 @@ struct Nodes<'a> {
     value: Vec<f64>,
 }
 
-impl Nodes<'_> {
+impl<S: Sums> Nodes<'_, S> {
     /// Adds a node to the tree and, where it can be split, its children to the stack. `rows`
     /// are the node's own.
-    fn open<S: Source>(
+    fn open<F: Source>(
         &mut self,
-        source: &S,
-        buffers: &mut Buffers<S::Cell>,
+        source: &F,
+        buffers: &mut Buffers<F::Cell>,
         rows: &mut [u32],
         task: Task,
     ) -> Result<()> {
         self.control.check()?;
         let params = self.context.params;
-        let places = Places::new(rows, source.rows());
-        self.sums.enter(task.groups, &places);
-        let (weight, impurity) = self.sums.own();
+        let (weight, impurity) = self.sums.enter(task.groups);
         self.sums.value(&mut self.value);
         self.arrays.expect_room(1)?;
         let node = self
@@ -277,6 +275,8 @@ impl Nodes<'_> {
         {
             return Ok(());
         }
+        let places = Places::new(rows, source.rows());
+        self.sums.prepare(&places);
         let Some(best) = self.search(source, buffers, &places, task.key) else {
             return Ok(());
         };
@@ -307,24 +307,24 @@ impl Nodes<'_> {
     }
 
     /// The best of one cut for each drawn feature; its cells are left in `buffers.best`.
-    fn search<S: Source>(
+    fn search<F: Source>(
         &mut self,
-        source: &S,
-        buffers: &mut Buffers<S::Cell>,
+        source: &F,
+        buffers: &mut Buffers<F::Cell>,
         places: &Places,
         key: u64,
-    ) -> Option<Best<S::Cell>> {
+    ) -> Option<Best<F::Cell>> {
         let Context { params, data, .. } = self.context;
         let shuffle = params.max_features < data.features;
         let mut stream = Stream::new(key, 0);
         let rows = places.len();
         for buffer in [&mut buffers.cells, &mut buffers.best] {
             if buffer.len() < rows {
-                buffer.resize(rows, S::Cell::default());
+                buffer.resize(rows, F::Cell::default());
             }
         }
         self.draw.reset();
-        let mut best: Option<Best<S::Cell>> = None;
+        let mut best: Option<Best<F::Cell>> = None;
         let mut varies = false;
         for drawn in 0..data.features {
             if drawn >= params.max_features && varies {

@@ -6,23 +6,28 @@
 //! like the values; where a code stands for several values, the few rows that share the code of
 //! an extreme or of the cut are looked up ([`source`]). A node gathers the codes of a drawn
 //! feature once, and all passes then run over memory that lies together. Rows stay grouped by
-//! class, so that counting never reads a label ([`classes`]). A subtree that fits into the
+//! class, so that counting never reads a label ([`classes`]; [`numbers`] adds up numbers). A subtree that fits into the
 //! second-level cache copies its rows and works there ([`grow`]).
 //!
 //! Left to the general engine: missing values, categories, bins, monotonic constraints, a limit
-//! on the number of leaves, and several outputs.
+//! on the number of leaves, several outputs, and absolute errors.
 
 mod classes;
 mod codes;
 mod grow;
+mod numbers;
 mod source;
+mod sums;
 
+use super::Loss;
 use super::nodes::TreeArrays;
-use super::params::{Splitter, TrainingSet, TreeParams};
+use super::params::{Splitter, Targets, TrainingSet, TreeParams};
 use crate::error::Result;
 use crate::parallel::Control;
 use classes::ClassRule;
 use codes::Coded;
+use numbers::NumberRule;
+use sums::Sums;
 
 /// Sums of squares of so many rows are exact.
 const MOST_ROWS: usize = 1 << 26;
@@ -33,8 +38,13 @@ const BLOCK_BYTES: usize = 1 << 19;
 /// What all trees of a forest share.
 pub(crate) struct RandomData {
     coded: Coded,
-    rule: ClassRule,
+    rule: Rule,
     block_bytes: usize,
+}
+
+enum Rule {
+    Classes(ClassRule),
+    Numbers(NumberRule),
 }
 
 impl RandomData {
@@ -55,7 +65,21 @@ impl RandomData {
         {
             return Ok(None);
         }
-        let (rule, order) = ClassRule::new(data.targets.codes(), params);
+        let (rule, order) = match data.targets {
+            Targets::Classes { codes, n_classes } if n_classes.len() == 1 => {
+                let (rule, order) = ClassRule::new(codes, params);
+                (Rule::Classes(rule), order)
+            }
+            Targets::Values {
+                values,
+                outputs: 1,
+                loss: loss @ (Loss::Squared | Loss::Poisson),
+            } => {
+                let rule = NumberRule::new(values, loss, params);
+                (Rule::Numbers(rule), (0..data.rows as u32).collect())
+            }
+            _ => return Ok(None),
+        };
         Ok(Some(RandomData {
             coded: Coded::new(data, order, control)?,
             rule,
@@ -81,23 +105,37 @@ impl RandomData {
         tree: u64,
         control: &Control,
     ) -> Result<TreeArrays> {
-        let weight = in_order(weight, self.coded.order());
-        let (rows, sums) = self.rule.root(weight.as_deref());
-        let grow = if self.coded.all_exact() {
-            grow::grow::<u8>
+        match (&self.rule, data.targets) {
+            (Rule::Numbers(rule), Targets::Values { values, .. }) => {
+                let (rows, sums) = rule.root(values, weight);
+                self.grow_from(data, params, rows, sums, tree, control)
+            }
+            (Rule::Classes(rule), _) => {
+                let weight = in_order(weight, self.coded.order());
+                let (rows, sums) = rule.root(weight.as_deref());
+                self.grow_from(data, params, rows, sums, tree, control)
+            }
+            (Rule::Numbers(_), Targets::Classes { .. }) => {
+                unreachable!("the rule was made for the same targets")
+            }
+        }
+    }
+
+    fn grow_from<S: Sums>(
+        &self,
+        data: &TrainingSet,
+        params: &TreeParams,
+        rows: Vec<u32>,
+        sums: S,
+        tree: u64,
+        control: &Control,
+    ) -> Result<TreeArrays> {
+        let (coded, bytes) = (&self.coded, self.block_bytes);
+        if coded.all_exact() {
+            grow::grow::<u8, S>(data, params, coded, bytes, rows, sums, tree, control)
         } else {
-            grow::grow::<i32>
-        };
-        grow(
-            data,
-            params,
-            &self.coded,
-            self.block_bytes,
-            rows,
-            sums,
-            tree,
-            control,
-        )
+            grow::grow::<i32, S>(data, params, coded, bytes, rows, sums, tree, control)
+        }
     }
 }
 

@@ -268,6 +268,10 @@ impl Exact for i32 {
             &x[number * features..][..features]
         };
         for (i, &number) in rows.iter().enumerate() {
+            // First where a later row is, then the row itself.
+            if let Some(&later) = rows.get(i + 3 * TILE) {
+                prefetch(&coded.order()[later as usize..][..1]);
+            }
             if let Some(&later) = rows.get(i + TILE) {
                 prefetch(row(later));
             }

@@ -5,7 +5,7 @@ use crate::parallel::Control;
 use crate::rng::Stream;
 use crate::tree::grow::Prepared;
 use crate::tree::nodes::TreeArrays;
-use crate::tree::{Criterion, Splitter, Targets, TrainingSet, TreeParams};
+use crate::tree::{Criterion, Loss, Splitter, Targets, TrainingSet, TreeParams};
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 
@@ -23,6 +23,8 @@ struct Case {
     /// Distinct values of a feature, 0 for many.
     distinct: usize,
     weight: Weight,
+    /// Numbers are learned instead of classes.
+    loss: Option<Loss>,
     seed: u64,
 }
 
@@ -60,13 +62,32 @@ impl Case {
                     .collect(),
             ),
         };
+        let numbers: Vec<f64> = x
+            .chunks(self.features)
+            .zip(&y)
+            .map(|(row, &class)| {
+                f64::from(class)
+                    + if self.seed % 2 == 0 {
+                        0.0
+                    } else {
+                        row[0].abs().into()
+                    }
+            })
+            .collect();
         let data = TrainingSet {
             x: &x,
             rows: self.rows,
             features: self.features,
-            targets: Targets::Classes {
-                codes: &y,
-                n_classes: &[self.classes],
+            targets: match self.loss {
+                None => Targets::Classes {
+                    codes: &y,
+                    n_classes: &[self.classes],
+                },
+                Some(loss) => Targets::Values {
+                    values: &numbers,
+                    outputs: 1,
+                    loss,
+                },
             },
             weight: weight.as_deref().filter(|w| w.iter().any(|&w| w > 0.0)),
             categorical: None,
@@ -94,7 +115,7 @@ impl Case {
 
     fn params(&self) -> TreeParams {
         TreeParams {
-            n_classes: self.classes,
+            n_classes: if self.loss.is_none() { self.classes } else { 1 },
             criterion: Criterion::Gini,
             splitter: Splitter::Random,
             max_depth: None,
@@ -134,9 +155,10 @@ proptest! {
         depth in prop_oneof![Just(None), (1usize..9).prop_map(Some)],
         block_bytes in prop_oneof![Just(0usize), 100usize..2000, Just(1usize << 20)],
         decrease in prop_oneof![Just(0.0), 0.0f64..0.02],
+        loss in prop_oneof![Just(None), Just(Some(Loss::Squared)), Just(Some(Loss::Poisson))],
         seed in 0u64..1000,
     ) {
-        let case = Case { rows, features, classes, distinct, weight, seed };
+        let case = Case { rows, features, classes, distinct, weight, loss, seed };
         let mut params = case.params();
         if entropy {
             params.criterion = Criterion::Entropy;
@@ -162,13 +184,16 @@ fn large_nodes_blocks_and_threads_agree_too() {
         (9_000, 90, 0, 3),
         (3_000, 300, 2, 3),
     ] {
-        for weight in [Weight::None, Weight::Counts, Weight::Numbers] {
+        let losses = [None, Some(Loss::Squared)].into_iter();
+        let weights = [Weight::None, Weight::Counts, Weight::Numbers];
+        for (loss, weight) in losses.flat_map(|loss| weights.map(|weight| (loss, weight))) {
             let case = Case {
                 rows,
                 features,
                 classes,
                 distinct,
                 weight,
+                loss,
                 seed: 5,
             };
             let mut params = case.params();
