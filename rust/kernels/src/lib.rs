@@ -5,6 +5,7 @@
 //! run time through [`tier::Tier`].
 
 pub mod bytes;
+pub mod classes;
 pub mod codes;
 pub mod distance;
 pub mod gather;
