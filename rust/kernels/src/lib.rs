@@ -6,6 +6,7 @@
 
 pub mod bytes;
 pub mod cells;
+pub mod classes;
 pub mod codes;
 pub mod distance;
 pub mod gather;

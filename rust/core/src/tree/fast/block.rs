@@ -13,6 +13,9 @@ use ironlearn_kernels::bytes::{BLOCK, block_equal, ranks};
 use ironlearn_kernels::gather::ask;
 use ironlearn_kernels::split::{BlockClasses, block_cuts, block_gini};
 
+/// Rows of up to so many codes lie on a cache line or two, which can be asked for early.
+const NARROW: usize = 64;
+
 /// At most 64 rows, and their columns where every node looks at every feature.
 #[derive(Default)]
 pub(super) struct Block {
@@ -99,8 +102,10 @@ impl Block {
         let first = self.columns.len();
         self.columns.resize(first + features.len(), [0; BLOCK]);
         let mut columns = std::mem::take(&mut self.columns);
-        for i in bits(rows) {
-            ask(context.coded.row(self.rows[i] as usize), 0);
+        if context.data.features <= NARROW {
+            for i in bits(rows) {
+                ask(context.coded.row(self.rows[i] as usize), 0);
+            }
         }
         for i in bits(rows) {
             let row = self.rows[i] as usize;

@@ -4,7 +4,8 @@ use super::codes::CODES;
 use super::search::{Cut, Hidden, ROUNDING, Search, View};
 use crate::tree::Criterion;
 use crate::tree::sorted::tie_rank;
-use ironlearn_kernels::split::{ClassCounts, LANES, sixteen_class_scan, two_class_scan};
+use ironlearn_kernels::classes::{ClassCounts, LANES, sixteen_class_scan};
+use ironlearn_kernels::split::two_class_scan;
 
 /// Relative error that single precision may leave in a screened cut.
 const SCREEN: f32 = 4e-6;

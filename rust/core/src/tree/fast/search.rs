@@ -8,8 +8,9 @@ use crate::parallel::{Control, map_chunks};
 use crate::rng::Stream;
 use crate::tree::Criterion;
 use crate::tree::sorted::tie_rank;
+use ironlearn_kernels::classes::{ClassCounts, ClassScan, LANES};
 use ironlearn_kernels::gather::{RowGather, gather_column};
-use ironlearn_kernels::split::{ClassCounts, ClassScan, LANES, TwoClassScan};
+use ironlearn_kernels::split::TwoClassScan;
 
 /// Relative error that double precision may leave in a score.
 pub(super) const ROUNDING: f64 = 1e-12;
