@@ -48,6 +48,19 @@ class LinearBase(Estimator):
         )
         return _csr.canonical(X) if sparse.issparse(X) else X
 
+    def _predict_input(self, X: Any) -> Any:
+        # Ready CSR rows take the short way, too: native code checks them.
+        if (
+            getattr(X, "format", None) == "csr"
+            and X.ndim == 2
+            and X.dtype in self._ready_dtypes()
+            and X.shape[0] > 0
+            and X.shape[1] == getattr(self, "n_features_in_", -1)
+            and not hasattr(self, "feature_names_in_")
+        ):
+            return _csr.canonical(X)
+        return super()._predict_input(X)
+
     def _solve(
         self,
         solver: Any,

@@ -171,6 +171,7 @@ pub(super) fn solve<D: Design>(
     }
     let mut stream = Stream::new(settings.seed, task);
     let (mut beta, mut w) = begin(&problem, from)?;
+    let warm = beta.iter().any(|b| *b != 0.0);
     let mut best = w.clone();
     let mut best_objective = f64::INFINITY;
     let unit = goals.unit();
@@ -183,7 +184,8 @@ pub(super) fn solve<D: Design>(
     let mut pass = 0;
     let mut converged = false;
     let patience = if plain && exact_pays(x) {
-        PATIENCE
+        // A good start leaves descent little to do.
+        if warm { PATIENCE / 5 } else { PATIENCE }
     } else {
         LONG_PATIENCE
     };
