@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -59,6 +60,12 @@ class Estimator(BaseEstimator):
 
     n_features_in_: int
     _model: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("fit", "partial_fit"):
+            if name in cls.__dict__:
+                setattr(cls, name, _whole_or_nothing(cls.__dict__[name]))
 
     def _validate_parameters(self) -> None:
         # The table names every parameter; looking at the signature would take longer.
@@ -170,6 +177,26 @@ class Estimator(BaseEstimator):
                 f"the model file holds no valid {cls.__name__}: {error}"
             ) from error
         return estimator
+
+
+def _whole_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `fit` such that the attributes stay as they were if it does not end well.
+
+    Bad input or Ctrl-C in a second fit must not leave the first one's model with half of the new
+    attributes. A model is never changed in place, so it is enough to put the names back.
+    """
+
+    @functools.wraps(fit)
+    def whole(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(self.__dict__)
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return whole
 
 
 def load_estimator(path: str | os.PathLike[str]) -> Estimator:

@@ -280,3 +280,33 @@ def test_docstring_has_the_sections_of_numpydoc(name: str) -> None:
 @each
 def test_every_type_of_the_table_is_public(name: str) -> None:
     assert name in importlib.import_module(TYPES[name]).__all__
+
+
+@each
+def test_a_failed_fit_leaves_the_former_model(name: str) -> None:
+    X, y = registry.data(name)
+    estimator = registry.make(name).fit(X, y)
+    before = registry.answers(name, estimator, X)
+    wider = np.hstack([X, X[:, :1]])
+    wider[-1, -1] = -1 if name == "CategoricalNB" else np.inf
+    for bad in ((wider, y), (X, y[:-1])):
+        if bad[0] is X and "KMeans" in name:
+            continue  # y is not used
+        with pytest.raises(ValueError):  # noqa: PT011
+            estimator.fit(*bad)
+        assert estimator.n_features_in_ == X.shape[1]
+        for old, new in zip(before, registry.answers(name, estimator, X), strict=True):
+            np.testing.assert_array_equal(old, new)
+
+
+@each
+def test_warnings_of_fit_point_at_the_caller(name: str) -> None:
+    X, y = registry.data(name)
+    estimator = registry.make(name)
+    if "max_iter" not in estimator.get_params():
+        return
+    estimator.set_params(max_iter=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(X, y)
+    assert all(warning.filename == __file__ for warning in caught)

@@ -181,7 +181,7 @@ class KMeans(CentroidEstimator):
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         # Kept under the name that scikit-learn gives it.
         runs = self._n_init = self._runs(_MANY_RUNS)
@@ -214,7 +214,7 @@ class KMeans(CentroidEstimator):
                 f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self._set_model(_core.KMeansModel.from_arrays(best.centres, offset))
         return self

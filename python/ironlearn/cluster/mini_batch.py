@@ -308,7 +308,7 @@ class MiniBatchKMeans(CentroidEstimator):
                     f"init_size={size} should be larger than n_clusters={self.n_clusters}. "
                     "Setting it to min(3*n_clusters, n_samples)",
                     RuntimeWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             size = 3 * int(self.n_clusters)
         return min(size, n_samples)

@@ -100,7 +100,7 @@ class Forest(TreeEstimator):
         if first == self.n_estimators:
             warnings.warn(
                 "Warm-start fitting without increasing n_estimators does not fit new trees.",
-                stacklevel=2,
+                stacklevel=3,
             )
         else:
             model, votes = self._grow(X, targets, weights, first, settings)
@@ -117,7 +117,7 @@ class Forest(TreeEstimator):
                     "Some inputs do not have OOB scores. This probably means too few trees were "
                     "used to compute any reliable OOB estimates.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             self._set_oob(answers / np.maximum(voters, 1)[:, None], targets, y)
         return self

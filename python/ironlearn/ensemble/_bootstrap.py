@@ -40,7 +40,7 @@ def n_draws(max_samples: Any, rows: int, weights: NDArray[np.float64] | None) ->
             f"max_samples={max_samples} draws only {draws} rows for each tree, because {what} "
             f"{total}: give max_samples as an integer.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return draws
 

@@ -61,7 +61,7 @@ class ForestClassifier(_base.Forest, TreeClassifier):
                 f"class_weight={self.class_weight!r} with warm_start=True weighs the classes of "
                 "each fit anew: pass a dict of weights of all the data's classes instead.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         if self.class_weight is not None and not self._subsample:
             weights = _bootstrap.class_weighted(self.class_weight, y, codes, weights)

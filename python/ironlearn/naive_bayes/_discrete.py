@@ -198,7 +198,7 @@ class DiscreteNB(SparseNaiveBayes):
             warnings.warn(
                 f"alpha too small will result in numeric errors, setting alpha = {_LEAST_ALPHA:.1e}"
                 ". Use `force_alpha=True` to keep alpha unchanged.",
-                stacklevel=4,
+                stacklevel=5,
             )
             alpha = np.maximum(alpha, _LEAST_ALPHA)
         return alpha if alpha.ndim else float(alpha)

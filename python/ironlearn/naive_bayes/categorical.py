@@ -235,7 +235,7 @@ class CategoricalNB(NaiveBayes):
             warnings.warn(
                 f"alpha too small will result in numeric errors, setting alpha = {_LEAST_ALPHA:.1e}"
                 ". Use `force_alpha=True` to keep alpha unchanged.",
-                stacklevel=4,
+                stacklevel=5,
             )
             return _LEAST_ALPHA
         return alpha

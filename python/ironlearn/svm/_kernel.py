@@ -191,7 +191,7 @@ class KernelMachine(Estimator):
                 f"Solver terminated early (max_iter={self.max_iter}).  Consider pre-processing "
                 "your data with StandardScaler or MinMaxScaler.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         vectors = None if arguments["kernel"] == "precomputed" else rows(X[support])
         model = _core.KernelModel.from_arrays(

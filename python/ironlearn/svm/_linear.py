@@ -115,7 +115,7 @@ class LinearBase(Estimator):
                 f"tol={self.tol} of the optimum; increase max_iter or standardise X "
                 "(scale=True).",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         coef = np.ascontiguousarray(raw[:, : shape[1]])
         intercept = np.zeros(len(raw)) if bias is None else bias * raw[:, -1]

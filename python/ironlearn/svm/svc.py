@@ -231,7 +231,7 @@ class SVC(Classifier, KernelMachine):
                 "`CalibratedClassifierCV(SVC(), ensemble=False)` instead of "
                 "`SVC(probability=True)`",
                 FutureWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         if y is None:
             raise ValueError(

@@ -267,7 +267,7 @@ class TreeRegressor(RegressorMixin, TreeEstimator):
                 '`"squared_error"` as both are equivalent. Use `criterion="squared_error"` to '
                 "remove this warning.",
                 FutureWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         total = float(len(X)) if weights is None else float(weights.sum())
         return np.ascontiguousarray(y), weights, total
