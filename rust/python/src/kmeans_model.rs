@@ -11,6 +11,13 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
+/// Which squared lengths of rows are needed.
+enum Lengths {
+    No,
+    OfParts,
+    All,
+}
+
 enum Either {
     F32(Core<f32>),
     F64(Core<f64>),
@@ -53,12 +60,13 @@ macro_rules! with_rows {
                 let ($rows, data, features) = (count(indptr), slice("X.data", $d)?, $csr.3);
                 expect_len("X's second axis", features, $core.features())?;
                 let $cost = data.len().saturating_mul($core.clusters()) / WIDE;
-                let $make = |control: &Control, weights, measured: bool| {
-                    if measured {
-                        SparseRows::new(control, data, indices, indptr, features, weights)
-                    } else {
-                        SparseRows::unmeasured(control, data, indices, indptr, features, weights)
-                    }
+                let $make = |control: &Control, weights, lengths: Lengths| {
+                    let make = match lengths {
+                        Lengths::No => SparseRows::unmeasured,
+                        Lengths::OfParts => SparseRows::half_measured,
+                        Lengths::All => SparseRows::new,
+                    };
+                    make(control, data, indices, indptr, features, weights)
                 };
                 $sparse
             }};
@@ -129,7 +137,7 @@ impl KMeansModel {
         let labels = with_rows!(self, x, core, _rows, data, make, cost =>
             gate::sized(py, n_threads, cost, |control| core.predict(control, data)),
             gate::sized(py, n_threads, cost, |control| {
-                core.predict_sparse(control, &make(control, None, false)?)
+                core.predict_sparse(control, &make(control, None, Lengths::No)?)
             })
         )?;
         Ok(labels.into_pyarray(py))
@@ -148,7 +156,7 @@ impl KMeansModel {
             Ok(matrix(py, out, rows, core.clusters())?.into_any())
         }, {
             let out = gate::sized(py, n_threads, cost, |control| {
-                core.transform_sparse(control, &make(control, None, false)?)
+                core.transform_sparse(control, &make(control, None, Lengths::OfParts)?)
             })?;
             Ok(matrix(py, out, rows, core.clusters())?.into_any())
         })
@@ -169,7 +177,7 @@ impl KMeansModel {
         }, {
             let weights = optional("sample_weight", sample_weight.as_ref(), rows)?;
             gate::sized(py, n_threads, cost, |control| {
-                core.assign_sparse(control, &make(control, weights, true)?)
+                core.assign_sparse(control, &make(control, weights, Lengths::All)?)
             })
         })?;
         Ok((labels.into_pyarray(py), inertia))

@@ -100,9 +100,23 @@ impl<'a, T: Real> SparseRows<'a, T> {
         Ok(rows)
     }
 
-    /// Checks as [`SparseRows::new`] does, but measures the rows only if they may store elements
-    /// in parts: enough to compare rows with a table.
+    /// Checks as [`SparseRows::new`] does, but does not measure the rows: enough to find nearest
+    /// centres.
     pub fn unmeasured(
+        control: &Control,
+        data: &'a [T],
+        indices: Places<'a>,
+        indptr: Places<'a>,
+        features: usize,
+        weights: Option<&'a [f64]>,
+    ) -> Result<Self> {
+        let rows = SparseRows::checked(control, data, indices, indptr, features, weights)?;
+        Ok(rows.0)
+    }
+
+    /// Checks as [`SparseRows::new`] does, but measures the rows only if they may store elements
+    /// in parts: enough to compare them with a table.
+    pub fn half_measured(
         control: &Control,
         data: &'a [T],
         indices: Places<'a>,
