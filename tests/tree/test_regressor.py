@@ -6,6 +6,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,17 @@ def test_pruning_path() -> None:
     theirs = Theirs(min_samples_leaf=LEAF).cost_complexity_pruning_path(X, y)
     np.testing.assert_allclose(ours.ccp_alphas, theirs.ccp_alphas, atol=1e-12)
     np.testing.assert_allclose(ours.impurities, theirs.impurities, atol=1e-12)
+
+
+def test_a_column_is_a_vector() -> None:
+    X, y = data(100)
+    for kind, target in ((DecisionTreeRegressor, y), (DecisionTreeClassifier, y > 1)):
+        model = kind(random_state=0)
+        expected = model.fit(X, target).predict(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = model.fit(X, target[:, None]).predict(X)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_sparse_input_and_paths() -> None:

@@ -40,6 +40,8 @@ class TreeEstimator(Estimator):
     _allow_nan = True
     #: Whether y may have several columns.
     _multi_output: ClassVar[bool] = False
+    #: Whether to warn where y has one column instead of being a vector.
+    _warn_of_column: ClassVar[bool] = True
 
     categorical_features: Any
     n_outputs_: int
@@ -99,7 +101,7 @@ class TreeEstimator(Estimator):
                     f"y has {y.shape[1]} columns: {type(self).__name__} takes one target column."
                 )
             return y
-        return column_or_1d(y, warn=True)
+        return column_or_1d(y, warn=self._warn_of_column)
 
     @property
     def _mask(self) -> NDArray[np.bool_] | None:

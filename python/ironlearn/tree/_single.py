@@ -22,6 +22,8 @@ class SingleTree(TreeEstimator):
     """Base of single trees; a subclass has ``_grow``."""
 
     _multi_output = True
+    # As scikit-learn's trees, unlike its forests.
+    _warn_of_column = False
 
     ccp_alpha: float
     max_features_: int
