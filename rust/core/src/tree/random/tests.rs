@@ -67,7 +67,7 @@ impl Case {
             .zip(&y)
             .map(|(row, &class)| {
                 f64::from(class)
-                    + if self.seed % 2 == 0 {
+                    + if self.seed.is_multiple_of(2) {
                         0.0
                     } else {
                         row[0].abs().into()
