@@ -3,6 +3,7 @@
 //! Cells are integers whose order is that of the values behind them: one-byte codes, or the
 //! keys of [`key_of`]. All tiers give the same answers.
 
+use crate::gather::ask;
 use crate::tier::Tier;
 use std::hint::black_box;
 
@@ -77,9 +78,23 @@ impl<'a> Places<'a> {
             *o = unsafe { *column.get_unchecked(place as usize) };
         }
     }
+
+    /// The same, and meanwhile asks for the cells of the `next` column.
+    ///
+    /// # Panics
+    /// As [`Places::gather`].
+    #[inline]
+    pub fn gather_ahead<T: Copy>(&self, column: &[T], next: &[T], out: &mut [T]) {
+        assert!(column.len() >= self.bound && out.len() == self.at.len());
+        for (o, &place) in out.iter_mut().zip(self.at) {
+            ask(next, place as usize);
+            // SAFETY: every place is below `bound`, which the column reaches.
+            *o = unsafe { *column.get_unchecked(place as usize) };
+        }
+    }
 }
 
-/// Asks for cells that will be read soon, so that waiting for them overlaps with other work.
+/// Asks for all cells, which will be read soon, so that waiting for them overlaps with other work.
 #[inline]
 pub fn prefetch<T>(cells: &[T]) {
     #[cfg(target_arch = "x86_64")]
@@ -349,7 +364,11 @@ mod tests {
         fn gathering_picks_cells(at in prop::collection::vec(0u32..90, 0..200)) {
             let column: Vec<u8> = (0..90).map(|i| i * 2).collect();
             let mut out = vec![0; at.len()];
-            Places::new(&at, 90).gather(&column, &mut out);
+            let places = Places::new(&at, 90);
+            places.gather(&column, &mut out);
+            let mut ahead = vec![0; at.len()];
+            places.gather_ahead(&column, &[], &mut ahead);
+            prop_assert_eq!(&out, &ahead);
             prop_assert!(at.iter().zip(&out).all(|(&i, &o)| u32::from(o) == 2 * i));
         }
     }

@@ -5,7 +5,11 @@ use ironlearn_kernels::bytes::rows_equal;
 use ironlearn_kernels::cells::{
     Cell, Places, TILE, extremes, key_of, of_key, prefetch, transpose_tile,
 };
+use ironlearn_kernels::gather::ask;
 use ironlearn_kernels::tier::Tier;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// The extremes of a feature in a node: cells, and the values behind them.
 #[derive(Clone, Copy)]
@@ -22,10 +26,12 @@ pub(super) trait Source: Sync {
     /// Rows that places may point to.
     fn rows(&self) -> usize;
 
-    /// Gathers a feature's cells. `None` where all are the same.
+    /// Gathers a feature's cells. `None` where all are the same. Meanwhile those of the feature
+    /// `next` may be asked for.
     fn gather(
         &self,
         feature: usize,
+        next: usize,
         places: &Places,
         cells: &mut [Self::Cell],
     ) -> Option<Span<Self::Cell>>;
@@ -77,8 +83,15 @@ impl Source for All<'_> {
     }
 
     #[inline]
-    fn gather(&self, feature: usize, places: &Places, cells: &mut [u8]) -> Option<Span<u8>> {
-        places.gather(self.coded.column(feature), cells);
+    fn gather(
+        &self,
+        feature: usize,
+        next: usize,
+        places: &Places,
+        cells: &mut [u8],
+    ) -> Option<Span<u8>> {
+        let column = |feature| self.coded.column(feature);
+        places.gather_ahead(column(feature), column(next), cells);
         let ends = extremes(self.tier, cells);
         if self.coded.is_exact(feature) {
             let edges = self.coded.edges(feature);
@@ -183,7 +196,13 @@ impl<C: Exact> Source for Block<'_, C> {
     }
 
     #[inline]
-    fn gather(&self, feature: usize, places: &Places, cells: &mut [C]) -> Option<Span<C>> {
+    fn gather(
+        &self,
+        feature: usize,
+        _: usize,
+        places: &Places,
+        cells: &mut [C],
+    ) -> Option<Span<C>> {
         places.gather(&self.cells[feature * self.rows..][..self.rows], cells);
         let ends = extremes(self.tier, cells);
         (ends.0 < ends.1).then(|| Span {
@@ -226,10 +245,13 @@ impl Exact for u8 {
             prefetch(coded.row(number));
         }
         for start in (0..whole.1).step_by(TILE) {
-            for &number in rows[start + TILE..].iter().take(TILE) {
-                prefetch(coded.row(number));
-            }
+            let later = &rows[start + TILE..];
             for first in (0..whole.0).step_by(TILE) {
+                if first % LINE == 0 {
+                    for &number in later.iter().take(TILE) {
+                        ask(coded.row(number), first);
+                    }
+                }
                 let mut tile = [[0; TILE]; TILE];
                 for (cells, &number) in tile.iter_mut().zip(&rows[start..]) {
                     cells.copy_from_slice(&coded.row(number)[first..first + TILE]);
