@@ -3,7 +3,9 @@
 //! Cells are integers whose order is that of the values behind them: one-byte codes, or the
 //! keys of [`key_of`]. All tiers give the same answers.
 
+use crate::gather::ask;
 use crate::tier::Tier;
+use std::hint::black_box;
 
 /// A cell of a column.
 pub trait Cell: Copy + Ord + Default + Send + Sync + 'static {}
@@ -76,9 +78,23 @@ impl<'a> Places<'a> {
             *o = unsafe { *column.get_unchecked(place as usize) };
         }
     }
+
+    /// The same, and meanwhile asks for the cells of the `next` column.
+    ///
+    /// # Panics
+    /// As [`Places::gather`].
+    #[inline]
+    pub fn gather_ahead<T: Copy>(&self, column: &[T], next: &[T], out: &mut [T]) {
+        assert!(column.len() >= self.bound && out.len() == self.at.len());
+        for (o, &place) in out.iter_mut().zip(self.at) {
+            ask(next, place as usize);
+            // SAFETY: every place is below `bound`, which the column reaches.
+            *o = unsafe { *column.get_unchecked(place as usize) };
+        }
+    }
 }
 
-/// Asks for cells that will be read soon, so that waiting for them overlaps with other work.
+/// Asks for all cells, which will be read soon, so that waiting for them overlaps with other work.
 #[inline]
 pub fn prefetch<T>(cells: &[T]) {
     #[cfg(target_arch = "x86_64")]
@@ -242,22 +258,23 @@ pub fn count_groups<C: Cell>(tier: Tier, cells: &[C], cut: C, groups: &[u32], ou
 fn sum_body<C: Cell>(cells: &[C], cut: C, numbers: &[f64]) -> (f64, u32) {
     let mut lanes = [0.0; 4];
     let mut rows = 0;
-    let mut add = |lane: usize, cell: C, number: f64| {
-        let here = cell <= cut;
-        // A branch would be mispredicted every other time.
-        let mask = u64::from(here).wrapping_neg();
-        lanes[lane] += f64::from_bits(number.to_bits() & mask);
-        rows += u32::from(here);
-    };
     let mut pieces = cells.chunks_exact(4).zip(numbers.chunks_exact(4));
     for (cells, numbers) in &mut pieces {
         for lane in 0..4 {
-            add(lane, cells[lane], numbers[lane]);
+            let here = cells[lane] <= cut;
+            let mask = u64::from(here).wrapping_neg();
+            lanes[lane] += f64::from_bits(numbers[lane].to_bits() & mask);
+            rows += u32::from(here);
         }
     }
     let done = cells.len() / 4 * 4;
     for (lane, (&cell, &number)) in cells[done..].iter().zip(&numbers[done..]).enumerate() {
-        add(lane, cell, number);
+        // Outside of vectors the compiler makes a branch of a mask whose origin it knows, and
+        // that is mispredicted every other time.
+        let here = black_box(u32::from(cell <= cut));
+        let mask = u64::from(here).wrapping_neg();
+        lanes[lane] += f64::from_bits(number.to_bits() & mask);
+        rows += here;
     }
     ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]), rows)
 }
@@ -347,7 +364,11 @@ mod tests {
         fn gathering_picks_cells(at in prop::collection::vec(0u32..90, 0..200)) {
             let column: Vec<u8> = (0..90).map(|i| i * 2).collect();
             let mut out = vec![0; at.len()];
-            Places::new(&at, 90).gather(&column, &mut out);
+            let places = Places::new(&at, 90);
+            places.gather(&column, &mut out);
+            let mut ahead = vec![0; at.len()];
+            places.gather_ahead(&column, &[], &mut ahead);
+            prop_assert_eq!(&out, &ahead);
             prop_assert!(at.iter().zip(&out).all(|(&i, &o)| u32::from(o) == 2 * i));
         }
     }

@@ -13,8 +13,10 @@ pub(in crate::tree) struct Node {
     pub weight: f64,
     pub impurity: f64,
     /// Three numbers an output: prediction, what is subtracted before sums are formed, and the
-    /// weighted sum of what is left.
-    numbers: Vec<[f64; 3]>,
+    /// weighted sum of what is left. Those of the first output stand here, so that nodes with one
+    /// need no memory of their own.
+    first: [f64; 3],
+    others: Vec<[f64; 3]>,
 }
 
 impl Node {
@@ -30,7 +32,8 @@ impl Node {
             rows: here.len(),
             weight,
             impurity: 0.0,
-            numbers: Vec::with_capacity(rows.outputs),
+            first: [0.0; 3],
+            others: Vec::with_capacity(rows.outputs - 1),
         };
         let mut impurity = 0.0;
         for output in 0..rows.outputs {
@@ -49,7 +52,11 @@ impl Node {
                     }
                 }
             };
-            node.numbers.push(numbers);
+            if output == 0 {
+                node.first = numbers;
+            } else {
+                node.others.push(numbers);
+            }
             impurity += part;
         }
         node.impurity = impurity / (weight * rows.outputs as f64);
@@ -57,18 +64,26 @@ impl Node {
     }
 
     #[inline]
+    fn numbers(&self, output: usize) -> &[f64; 3] {
+        match output {
+            0 => &self.first,
+            _ => &self.others[output - 1],
+        }
+    }
+
+    #[inline]
     pub fn value(&self, output: usize) -> f64 {
-        self.numbers[output][0]
+        self.numbers(output)[0]
     }
 
     #[inline]
     pub fn shift(&self, output: usize) -> f64 {
-        self.numbers[output][1]
+        self.numbers(output)[1]
     }
 
     #[inline]
     pub fn total(&self, output: usize) -> f64 {
-        self.numbers[output][2]
+        self.numbers(output)[2]
     }
 }
 

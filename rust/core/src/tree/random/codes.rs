@@ -23,8 +23,10 @@ pub(super) struct Coded {
     codes: Vec<u8>,
     /// The same row by row, where all features are exact.
     by_row: Vec<u8>,
-    /// Each feature's 256 largest values of a code, the last ones infinite.
+    /// 256 largest values of a code, the last ones infinite: one table for all features, so that
+    /// it stays in the first-level cache, or else one for each.
     edges: Vec<f32>,
+    shared: bool,
     /// Whether each code of a feature stands for one value.
     exact: Vec<bool>,
     /// Where each row is in X.
@@ -64,6 +66,7 @@ impl Coded {
             codes: Vec::with_capacity(rows * features),
             by_row: Vec::new(),
             edges: Vec::with_capacity(CODES * features),
+            shared: false,
             exact: Vec::with_capacity(features),
             order,
         };
@@ -73,9 +76,39 @@ impl Coded {
             coded.exact.extend_from_slice(&exact);
         }
         if coded.all_exact() {
+            coded.share_edges(control)?;
             coded.by_row = coded.turned(control)?;
         }
         Ok(coded)
+    }
+
+    /// Uses the same codes for all features where they have few enough values together.
+    fn share_edges(&mut self, control: &Control) -> Result<()> {
+        let mut shared: Vec<f32> = Vec::new();
+        for edges in self.edges.chunks_exact(CODES) {
+            // Two sorted runs, which this sort only merges.
+            shared.extend(edges.iter().filter(|edge| edge.is_finite()));
+            shared.sort_by(f32::total_cmp);
+            shared.dedup();
+            if shared.len() > CODES {
+                return Ok(());
+            }
+        }
+        shared.resize(CODES, f32::INFINITY);
+        let edges = &self.edges;
+        fill_chunks(control, &mut self.codes, self.rows, 1, |range, column| {
+            let own = &edges[range.start * CODES..][..CODES];
+            if own != shared {
+                let codes: [u8; CODES] = std::array::from_fn(|i| code_of(own[i], &shared));
+                for code in column {
+                    *code = codes[usize::from(*code)];
+                }
+            }
+            Ok(())
+        })?;
+        self.edges = shared;
+        self.shared = true;
+        Ok(())
     }
 
     fn turned(&self, control: &Control) -> Result<Vec<u8>> {
@@ -121,7 +154,8 @@ impl Coded {
     /// The largest value of each code of a feature.
     #[inline]
     pub fn edges(&self, feature: usize) -> &[f32] {
-        &self.edges[feature * CODES..(feature + 1) * CODES]
+        let table = if self.shared { 0 } else { feature };
+        &self.edges[table * CODES..][..CODES]
     }
 
     /// Whether each code of a feature stands for one value.
@@ -144,30 +178,15 @@ impl Coded {
 
 /// Codes a column. Returns whether each code stands for one value.
 fn code_column(values: &[f32], edges: &mut [f32], out: &mut [u8]) -> bool {
+    edges.fill(f32::INFINITY);
+    if code_few(values, edges, out) {
+        return true;
+    }
     let step = values.len().div_ceil(SAMPLE).max(1);
     let mut sample: Vec<f32> = values.iter().copied().step_by(step).collect();
     sample.sort_unstable_by(f32::total_cmp);
     let mut known = sample.clone();
     known.dedup();
-    while known.len() <= CODES {
-        edges[..known.len()].copy_from_slice(&known);
-        code_few(values, edges, out);
-        let strange = |cell: &(&f32, &u8)| edges[usize::from(*cell.1)] != *cell.0;
-        let mut others: Vec<f32> = values
-            .iter()
-            .zip(&*out)
-            .filter(strange)
-            .map(|(&value, _)| value)
-            .take(SAMPLE)
-            .collect();
-        if others.is_empty() {
-            return true;
-        }
-        // The sample has missed some values.
-        known.append(&mut others);
-        known.sort_unstable_by(f32::total_cmp);
-        known.dedup();
-    }
     // Quantiles of the rows; of the distinct values where a few values are most rows.
     let quantile = |sorted: &[f32], q: usize| sorted[(q * sorted.len() / CODES).max(1) - 1];
     let mut chosen: Vec<f32> = (1..CODES).map(|q| quantile(&sample, q)).collect();
@@ -188,18 +207,39 @@ pub(super) fn code_of(value: f32, edges: &[f32]) -> u8 {
     edges[..CODES - 1].partition_point(|&edge| edge < value) as u8
 }
 
-/// The same for values of which there are few different ones: each is sought once and then found
-/// by its bits.
-fn code_few(values: &[f32], edges: &[f32], out: &mut [u8]) {
+/// Codes a column of at most 256 different values, each with a code of its own. Returns false as
+/// soon as there are more.
+fn code_few(values: &[f32], edges: &mut [f32], out: &mut [u8]) -> bool {
     const SLOTS: usize = 1024;
-    let mut slots = [(f32::NAN, 0u8); SLOTS];
+    // The bits of a value, and its number in the order of appearance, counted from one.
+    let mut slots = [(0u32, 0u16); SLOTS];
+    let mut known: Vec<f32> = Vec::with_capacity(CODES);
     for (o, &value) in out.iter_mut().zip(values) {
-        let slot = &mut slots[(value.to_bits().wrapping_mul(0x9e37_79b1) >> 22) as usize];
-        if slot.0 != value {
-            *slot = (value, code_of(value, edges));
+        let bits = value.to_bits();
+        let mut at = (bits.wrapping_mul(0x9e37_79b1) >> 22) as usize;
+        while slots[at].1 != 0 && slots[at].0 != bits {
+            at = (at + 1) % SLOTS;
         }
-        *o = slot.1;
+        if slots[at].1 == 0 {
+            if known.len() == CODES {
+                return false;
+            }
+            known.push(value);
+            slots[at] = (bits, known.len() as u16);
+        }
+        *o = (slots[at].1 - 1) as u8;
     }
+    let sorted = &mut edges[..known.len()];
+    sorted.copy_from_slice(&known);
+    sorted.sort_unstable_by(f32::total_cmp);
+    let mut codes = [0; CODES];
+    for (code, value) in codes.iter_mut().zip(&known) {
+        *code = edges[..known.len()].partition_point(|edge| edge < value) as u8;
+    }
+    for o in out {
+        *o = codes[usize::from(*o)];
+    }
+    true
 }
 
 /// The same for many values, by binary search without branches.

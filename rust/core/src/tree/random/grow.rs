@@ -326,17 +326,21 @@ impl<S: Sums> Nodes<'_, S> {
         self.draw.reset();
         let mut best: Option<Best<F::Cell>> = None;
         let mut varies = false;
+        let mut draw = |drawn: usize| {
+            if shuffle && drawn < data.features {
+                self.draw.next(&mut stream)
+            } else {
+                drawn.min(data.features.saturating_sub(1))
+            }
+        };
+        let mut next = draw(0);
         for drawn in 0..data.features {
             if drawn >= params.max_features && varies {
                 break;
             }
-            let feature = if shuffle {
-                self.draw.next(&mut stream)
-            } else {
-                drawn
-            };
+            let feature = std::mem::replace(&mut next, draw(drawn + 1));
             let cells = &mut buffers.cells[..rows];
-            let Some(span) = source.gather(feature, places, cells) else {
+            let Some(span) = source.gather(feature, next, places, cells) else {
                 continue;
             };
             varies = true;

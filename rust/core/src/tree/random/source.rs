@@ -5,7 +5,11 @@ use ironlearn_kernels::bytes::rows_equal;
 use ironlearn_kernels::cells::{
     Cell, Places, TILE, extremes, key_of, of_key, prefetch, transpose_tile,
 };
+use ironlearn_kernels::gather::ask;
 use ironlearn_kernels::tier::Tier;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// The extremes of a feature in a node: cells, and the values behind them.
 #[derive(Clone, Copy)]
@@ -22,10 +26,12 @@ pub(super) trait Source: Sync {
     /// Rows that places may point to.
     fn rows(&self) -> usize;
 
-    /// Gathers a feature's cells. `None` where all are the same.
+    /// Gathers a feature's cells. `None` where all are the same. Meanwhile those of the feature
+    /// `next` may be asked for.
     fn gather(
         &self,
         feature: usize,
+        next: usize,
         places: &Places,
         cells: &mut [Self::Cell],
     ) -> Option<Span<Self::Cell>>;
@@ -77,8 +83,15 @@ impl Source for All<'_> {
     }
 
     #[inline]
-    fn gather(&self, feature: usize, places: &Places, cells: &mut [u8]) -> Option<Span<u8>> {
-        places.gather(self.coded.column(feature), cells);
+    fn gather(
+        &self,
+        feature: usize,
+        next: usize,
+        places: &Places,
+        cells: &mut [u8],
+    ) -> Option<Span<u8>> {
+        let column = |feature| self.coded.column(feature);
+        places.gather_ahead(column(feature), column(next), cells);
         let ends = extremes(self.tier, cells);
         if self.coded.is_exact(feature) {
             let edges = self.coded.edges(feature);
@@ -110,10 +123,10 @@ impl Source for All<'_> {
         cut: f64,
     ) -> u8 {
         let edges = self.coded.edges(feature);
-        let cut = round_down(cut);
         if self.coded.is_exact(feature) {
             return exact_cut(edges, span, share, cut);
         }
+        let cut = round_down(cut);
         // Rows with the code of the cut may be on either side: those on the left move to the
         // code below, or, where there is none, those on the right to the one above.
         let code = code_of(cut, edges);
@@ -132,16 +145,16 @@ impl Source for All<'_> {
 
 /// Where codes are exact: the largest code whose value is at most `cut`.
 #[inline]
-fn exact_cut(edges: &[f32], span: &Span<u8>, share: f64, cut: f32) -> u8 {
+fn exact_cut(edges: &[f32], span: &Span<u8>, share: f64, cut: f64) -> u8 {
     let (low, high) = span.cells;
     // Where values are evenly spread the first guess is right.
     let guess = low + (share * f64::from(high - low)) as u8;
     let at = usize::from(guess);
-    if guess < high && edges[at] <= cut && cut < edges[at + 1] {
+    if guess < high && f64::from(edges[at]) <= cut && cut < f64::from(edges[at + 1]) {
         return guess;
     }
     let between = &edges[usize::from(low) + 1..usize::from(high)];
-    low + between.partition_point(|&value| value <= cut) as u8
+    low + between.partition_point(|&value| f64::from(value) <= cut) as u8
 }
 
 /// The largest f32 not above `value`: an f32 is at most the one where it is at most the other.
@@ -169,7 +182,7 @@ pub(super) trait Exact: Cell {
     fn value(coded: &Coded, feature: usize, cell: Self) -> f32;
 
     /// The largest cell whose value is at most `cut`.
-    fn cut(coded: &Coded, feature: usize, span: &Span<Self>, share: f64, cut: f32) -> Self;
+    fn cut(coded: &Coded, feature: usize, span: &Span<Self>, share: f64, cut: f64) -> Self;
 
     /// Copies some rows to `out`, as columns. `x` is what was coded.
     fn copy_rows(coded: &Coded, x: &[f32], rows: &[u32], out: &mut [Self]);
@@ -183,7 +196,13 @@ impl<C: Exact> Source for Block<'_, C> {
     }
 
     #[inline]
-    fn gather(&self, feature: usize, places: &Places, cells: &mut [C]) -> Option<Span<C>> {
+    fn gather(
+        &self,
+        feature: usize,
+        _: usize,
+        places: &Places,
+        cells: &mut [C],
+    ) -> Option<Span<C>> {
         places.gather(&self.cells[feature * self.rows..][..self.rows], cells);
         let ends = extremes(self.tier, cells);
         (ends.0 < ends.1).then(|| Span {
@@ -203,7 +222,7 @@ impl<C: Exact> Source for Block<'_, C> {
         share: f64,
         cut: f64,
     ) -> C {
-        C::cut(self.coded, feature, span, share, round_down(cut))
+        C::cut(self.coded, feature, span, share, cut)
     }
 }
 
@@ -215,7 +234,7 @@ impl Exact for u8 {
     }
 
     #[inline]
-    fn cut(coded: &Coded, feature: usize, span: &Span<u8>, share: f64, cut: f32) -> u8 {
+    fn cut(coded: &Coded, feature: usize, span: &Span<u8>, share: f64, cut: f64) -> u8 {
         exact_cut(coded.edges(feature), span, share, cut)
     }
 
@@ -226,10 +245,13 @@ impl Exact for u8 {
             prefetch(coded.row(number));
         }
         for start in (0..whole.1).step_by(TILE) {
-            for &number in rows[start + TILE..].iter().take(TILE) {
-                prefetch(coded.row(number));
-            }
+            let later = &rows[start + TILE..];
             for first in (0..whole.0).step_by(TILE) {
+                if first % LINE == 0 {
+                    for &number in later.iter().take(TILE) {
+                        ask(coded.row(number), first);
+                    }
+                }
                 let mut tile = [[0; TILE]; TILE];
                 for (cells, &number) in tile.iter_mut().zip(&rows[start..]) {
                     cells.copy_from_slice(&coded.row(number)[first..first + TILE]);
@@ -257,8 +279,11 @@ impl Exact for i32 {
     }
 
     #[inline]
-    fn cut(_: &Coded, _: usize, _: &Span<i32>, _: f64, cut: f32) -> i32 {
-        key_of(cut)
+    fn cut(_: &Coded, _: usize, _: &Span<i32>, _: f64, cut: f64) -> i32 {
+        // The key of the number rounded down, without a branch that would be mispredicted every
+        // other time. Below zero comes the key of -0, which no cell has.
+        let near = cut as f32;
+        key_of(near) - i32::from(f64::from(near) > cut)
     }
 
     fn copy_rows(coded: &Coded, x: &[f32], rows: &[u32], out: &mut [i32]) {
