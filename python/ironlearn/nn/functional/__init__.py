@@ -24,6 +24,12 @@ from ironlearn.nn.functional.arithmetic import (
 from ironlearn.nn.functional.convolution import conv2d, conv2d_max_pool, conv2d_transpose
 from ironlearn.nn.functional.dense import affine, matmul
 from ironlearn.nn.functional.dropout import dropout, gaussian_noise
+from ironlearn.nn.functional.losses import (
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+)
 from ironlearn.nn.functional.pooling import avg_pool2d, max_pool2d
 from ironlearn.nn.functional.resampling import pixel_shuffle, upsample2d
 from ironlearn.nn.functional.shape import concatenate, getitem, pad, reshape, stack, transpose
@@ -45,6 +51,7 @@ __all__ = [
     "gaussian_noise",
     "getitem",
     "log",
+    "log_softmax",
     "matmul",
     "max_pool2d",
     "maximum",
@@ -55,6 +62,9 @@ __all__ = [
     "pixel_shuffle",
     "power",
     "reshape",
+    "sigmoid_cross_entropy",
+    "softmax",
+    "softmax_cross_entropy",
     "sqrt",
     "square",
     "stack",

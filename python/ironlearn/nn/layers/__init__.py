@@ -1,8 +1,8 @@
 """Layers: functions with parameters. One file a layer or a few of a kind.
 
 A layer's constructor only stores; `Layer.build` draws the parameters once the input's shape is
-known; `Layer.forward` computes. `Sequential` chains layers; a network of any other form is a `Layer`
-with layers as attributes.
+known; `Layer.forward` computes. `Sequential` chains layers; a network of any other form is a
+`Layer` with layers as attributes.
 """
 
 from ironlearn.nn.layers.activation import Activation

@@ -10,6 +10,7 @@ from ironlearn.nn.backend.ops.basic import BasicOps
 from ironlearn.nn.backend.ops.convolution import ConvolutionOps
 from ironlearn.nn.backend.ops.dense import DenseOps
 from ironlearn.nn.backend.ops.dropout import DropoutOps
+from ironlearn.nn.backend.ops.losses import LossOps
 from ironlearn.nn.backend.ops.pooling import PoolingOps
 from ironlearn.nn.backend.ops.resampling import ResamplingOps
 
@@ -20,6 +21,7 @@ class Ops(
     ConvolutionOps,
     ResamplingOps,
     DropoutOps,
+    LossOps,
     ActivationOps,
     BasicOps,
 ):
