@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -300,7 +299,6 @@ def get_device_of(array: Array) -> Device:
     return device_of((array,))
 
 
-@cache
 def _settings(kind: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(kind).parameters)
 

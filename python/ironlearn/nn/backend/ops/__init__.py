@@ -8,9 +8,11 @@ for each array input. Nothing here modifies an input, except `optimizer_step`.
 from ironlearn.nn.backend.ops.activations import ActivationOps
 from ironlearn.nn.backend.ops.basic import BasicOps
 from ironlearn.nn.backend.ops.convolution import ConvolutionOps
+from ironlearn.nn.backend.ops.ctc import CTCOps
 from ironlearn.nn.backend.ops.dense import DenseOps
 from ironlearn.nn.backend.ops.dropout import DropoutOps
 from ironlearn.nn.backend.ops.losses import LossOps
+from ironlearn.nn.backend.ops.optimizer import OptimizerOps
 from ironlearn.nn.backend.ops.pooling import PoolingOps
 from ironlearn.nn.backend.ops.resampling import ResamplingOps
 
@@ -21,7 +23,9 @@ class Ops(
     ConvolutionOps,
     ResamplingOps,
     DropoutOps,
+    CTCOps,
     LossOps,
+    OptimizerOps,
     ActivationOps,
     BasicOps,
 ):
