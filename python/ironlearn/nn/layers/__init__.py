@@ -7,11 +7,13 @@ known; `Layer.forward` computes. `Sequential` chains layers; a network of any ot
 
 from ironlearn.nn.layers.activation import Activation
 from ironlearn.nn.layers.base import INFERENCE, Buffer, Layer, Mode, Parameter
+from ironlearn.nn.layers.capsules import CapsuleLength, PrimaryCapsules, RoutingCapsules
 from ironlearn.nn.layers.conv import Conv1D, Conv2D
 from ironlearn.nn.layers.conv_transpose import Conv2DTranspose
 from ironlearn.nn.layers.dense import Dense
 from ironlearn.nn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from ironlearn.nn.layers.dropout import Dropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from ironlearn.nn.layers.graph import GraphConvolution
 from ironlearn.nn.layers.pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -33,6 +35,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "Buffer",
+    "CapsuleLength",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
@@ -45,13 +48,16 @@ __all__ = [
     "GlobalAvgPool2D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GraphConvolution",
     "Layer",
     "MaxPool1D",
     "MaxPool2D",
     "Mode",
     "Parameter",
     "PixelShuffle",
+    "PrimaryCapsules",
     "Reshape",
+    "RoutingCapsules",
     "SeparableConv2D",
     "Sequential",
     "SpatialDropout1D",

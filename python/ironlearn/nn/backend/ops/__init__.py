@@ -11,6 +11,7 @@ from ironlearn.nn.backend.ops.convolution import ConvolutionOps
 from ironlearn.nn.backend.ops.ctc import CTCOps
 from ironlearn.nn.backend.ops.dense import DenseOps
 from ironlearn.nn.backend.ops.dropout import DropoutOps
+from ironlearn.nn.backend.ops.graph import GraphOps
 from ironlearn.nn.backend.ops.losses import LossOps
 from ironlearn.nn.backend.ops.optimizer import OptimizerOps
 from ironlearn.nn.backend.ops.pooling import PoolingOps
@@ -24,6 +25,7 @@ class Ops(
     ResamplingOps,
     DropoutOps,
     CTCOps,
+    GraphOps,
     LossOps,
     OptimizerOps,
     ActivationOps,
