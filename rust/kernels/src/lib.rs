@@ -4,6 +4,7 @@
 //! implementation that defines its answer and, where it pays, a vector version chosen at
 //! run time through [`tier::Tier`].
 
+pub mod buffer;
 pub mod bytes;
 pub mod cells;
 pub mod classes;
@@ -13,6 +14,7 @@ pub mod gather;
 pub mod kernel_rows;
 pub mod linear;
 pub mod moments;
+pub mod recurrent;
 pub mod split;
 pub mod sums;
 pub mod tier;

@@ -1,0 +1,3 @@
+//! Parallel drivers of the neural networks' kernels, one file a family.
+
+pub mod recurrent;
