@@ -30,6 +30,7 @@ from ironlearn.nn.functional.attention import (
 from ironlearn.nn.functional.convolution import conv2d, conv2d_max_pool, conv2d_transpose
 from ironlearn.nn.functional.dense import affine, matmul
 from ironlearn.nn.functional.dropout import dropout, gaussian_noise
+<<<<<<< HEAD
 from ironlearn.nn.functional.embedding import embedding
 from ironlearn.nn.functional.normalization import (
     add_layer_norm,
@@ -37,6 +38,13 @@ from ironlearn.nn.functional.normalization import (
     batch_norm_inference,
     group_norm,
     layer_norm,
+=======
+from ironlearn.nn.functional.losses import (
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+>>>>>>> main
 )
 from ironlearn.nn.functional.pooling import avg_pool2d, max_pool2d
 from ironlearn.nn.functional.resampling import pixel_shuffle, upsample2d
@@ -68,7 +76,11 @@ __all__ = [
     "group_norm",
     "layer_norm",
     "log",
+<<<<<<< HEAD
     "masked_softmax",
+=======
+    "log_softmax",
+>>>>>>> main
     "matmul",
     "max_pool2d",
     "maximum",
@@ -79,6 +91,9 @@ __all__ = [
     "pixel_shuffle",
     "power",
     "reshape",
+    "sigmoid_cross_entropy",
+    "softmax",
+    "softmax_cross_entropy",
     "sqrt",
     "square",
     "stack",
