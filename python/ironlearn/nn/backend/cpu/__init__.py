@@ -1,5 +1,12 @@
 """Operations of the CPU: the base ones, with native kernels where there are some."""
 
+<<<<<<< HEAD
+from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
+from ironlearn.nn.backend.ops import Ops
+
+
+class CpuOps(CpuEmbedding, Ops):
+=======
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.ops import Ops
 
@@ -8,6 +15,7 @@ class CpuOps(
     CpuGraph,
     Ops,
 ):
+>>>>>>> main
     """All operations on NumPy arrays.
 
     An override has the signature and the defaults of the base operation and is marked `native`,
