@@ -9,6 +9,7 @@ pub mod bytes;
 pub mod cells;
 pub mod classes;
 pub mod codes;
+pub mod conv;
 pub mod distance;
 pub mod gather;
 pub mod gemm;
