@@ -5,6 +5,8 @@
 //! thread. It states the sizes of its buffers when it is built; nothing allocates later.
 
 use crate::error::{Error, Result};
+use ironlearn_kernels::buffer::Buffer;
+pub use ironlearn_kernels::gemm::Activation;
 
 /// Samples in a chunk; the last chunk of a batch may have fewer.
 pub const CHUNK: usize = 16;
@@ -78,12 +80,14 @@ pub struct Pass<'a> {
 /// What [`Layer::forward`] keeps for [`Layer::backward`], and room to work in.
 #[derive(Debug)]
 pub struct Workspace<'a> {
-    /// [`Sizes::saved`] floats, aligned to 128 bytes.
+    /// [`Sizes::saved`] floats, aligned to 64 bytes.
     pub saved: &'a mut [f32],
     /// [`Sizes::saved_bytes`] bytes.
     pub bytes: &'a mut [u8],
-    /// At least [`Sizes::scratch`] floats, aligned to 128 bytes, with any content.
+    /// At least [`Sizes::scratch`] floats, aligned to 64 bytes, with any content.
     pub scratch: &'a mut [f32],
+    /// Scratch of matrix products, which grows in the first step only.
+    pub product: &'a mut Buffer,
 }
 
 /// The trained arrays of a layer during a step.
@@ -187,44 +191,13 @@ pub trait Layer: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Activations whose derivative follows from their value, so that they can be fused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x
-    Linear,
-    /// max(x, 0)
-    Relu,
-    /// 1 / (1 + exp(-x))
-    Sigmoid,
-    /// tanh x
-    Tanh,
-    /// x, or 0.01 x below 0
-    LeakyRelu,
-    /// x, or exp(x) - 1 below 0
-    Elu,
-}
-
-impl Activation {
-    /// The activation of that name.
-    pub fn from_name(layer: usize, kind: &'static str, name: &str) -> Result<Activation> {
-        Ok(match name {
-            "linear" => Activation::Linear,
-            "relu" => Activation::Relu,
-            "sigmoid" => Activation::Sigmoid,
-            "tanh" => Activation::Tanh,
-            "leaky_relu" => Activation::LeakyRelu,
-            "elu" => Activation::Elu,
-            _ => {
-                return Err(invalid(
-                    layer,
-                    kind,
-                    "activation",
-                    &format!("{name:?}"),
-                    "linear, relu, sigmoid, tanh, leaky_relu or elu",
-                ));
-            }
-        })
-    }
+/// The activation called `name` of layer number `layer` of kind `kind`.
+pub fn activation(layer: usize, kind: &'static str, name: &str) -> Result<Activation> {
+    Activation::from_name(name).ok_or_else(|| {
+        let names = Activation::ALL.map(Activation::name).join(", ");
+        let expected = format!("one of {names}");
+        invalid(layer, kind, "activation", &format!("{name:?}"), &expected)
+    })
 }
 
 /// The error for a value that layer number `layer` of kind `kind` does not take.

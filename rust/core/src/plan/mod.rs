@@ -6,5 +6,6 @@
 //! They check everything, so that the loops need not.
 
 pub mod layer;
+mod team;
 
 pub use layer::{Activation, CHUNK, Layer, Parameter, Pass, Sizes, Weights, Workspace};
