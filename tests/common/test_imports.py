@@ -52,6 +52,8 @@ NN_ROWS = {
     "functional": 2,
     "layers": 3,
     "losses": 4,
+    "pair_losses": 4,
+    "sequence_losses": 4,
     "optimizers": 4,
     "schedules": 4,
     "data": 4,

@@ -21,8 +21,8 @@ def check_gradients(
 ) -> None:
     """Compare backward's gradients of `function` with central differences along random directions.
 
-    `function` takes a tensor for each float64 array of `inputs` and returns one tensor of any shape;
-    a random linear form of it is differentiated.
+    `function` takes a tensor for each float64 array of `inputs` and returns one tensor of any
+    shape; a random linear form of it is differentiated.
     """
     rng = np.random.default_rng(seed)
     tensors = [Tensor(np.array(x, np.float64), requires_grad=True) for x in inputs]
@@ -69,7 +69,6 @@ def check_layer(
             parameter.requires_grad = tensor.requires_grad
             parameter.grad = None
         y = layer(tensors[0], INFERENCE if mode is None else mode, **kwargs)
-
         return y
 
     rng = np.random.default_rng(seed)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import check_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from ironlearn.nn.backend import get_device
 from ironlearn.nn.backend.ops import Ops
 from ironlearn.nn.layers import Embedding, Sequential, layer_from_spec
 from ironlearn.nn.layers.pooling import GlobalAvgPool1D
+from nn.gradcheck import check_gradients
 
 BASE = Ops(np)
 CPU = get_device("cpu").ops

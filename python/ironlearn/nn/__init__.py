@@ -21,8 +21,10 @@ _MODULES = frozenset(
         "losses",
         "models",
         "optimizers",
+        "pair_losses",
         "plan",
         "schedules",
+        "sequence_losses",
         "state",
         "train",
     }

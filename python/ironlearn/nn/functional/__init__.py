@@ -31,6 +31,12 @@ from ironlearn.nn.functional.convolution import conv2d, conv2d_max_pool, conv2d_
 from ironlearn.nn.functional.dense import affine, matmul
 from ironlearn.nn.functional.dropout import dropout, gaussian_noise
 from ironlearn.nn.functional.embedding import embedding
+from ironlearn.nn.functional.losses import (
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+)
 from ironlearn.nn.functional.normalization import (
     add_layer_norm,
     batch_norm,
@@ -68,6 +74,7 @@ __all__ = [
     "group_norm",
     "layer_norm",
     "log",
+    "log_softmax",
     "masked_softmax",
     "matmul",
     "max_pool2d",
@@ -79,6 +86,9 @@ __all__ = [
     "pixel_shuffle",
     "power",
     "reshape",
+    "sigmoid_cross_entropy",
+    "softmax",
+    "softmax_cross_entropy",
     "sqrt",
     "square",
     "stack",

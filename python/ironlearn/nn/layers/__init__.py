@@ -1,19 +1,21 @@
 """Layers: functions with parameters. One file a layer or a few of a kind.
 
 A layer's constructor only stores; `Layer.build` draws the parameters once the input's shape is
-known; `Layer.forward` computes. `Sequential` chains layers; a network of any other form is a `Layer`
-with layers as attributes.
+known; `Layer.forward` computes. `Sequential` chains layers; a network of any other form is a
+`Layer` with layers as attributes.
 """
 
 from ironlearn.nn.layers.activation import Activation
 from ironlearn.nn.layers.attention import AdditiveAttention, AttentionPooling, DotAttention
 from ironlearn.nn.layers.base import INFERENCE, Buffer, Layer, Mode, Parameter
+from ironlearn.nn.layers.capsules import CapsuleLength, PrimaryCapsules, RoutingCapsules
 from ironlearn.nn.layers.conv import Conv1D, Conv2D
 from ironlearn.nn.layers.conv_transpose import Conv2DTranspose
 from ironlearn.nn.layers.dense import Dense
 from ironlearn.nn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from ironlearn.nn.layers.dropout import Dropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from ironlearn.nn.layers.embedding import Embedding
+from ironlearn.nn.layers.graph import GraphConvolution
 from ironlearn.nn.layers.multi_head import KeyValueCache, MultiHeadAttention
 from ironlearn.nn.layers.normalization import BatchNorm, GroupNorm, LayerNorm
 from ironlearn.nn.layers.pooling import (
@@ -43,6 +45,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "Buffer",
+    "CapsuleLength",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
@@ -57,6 +60,7 @@ __all__ = [
     "GlobalAvgPool2D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GraphConvolution",
     "GroupNorm",
     "KeyValueCache",
     "Layer",
@@ -68,7 +72,9 @@ __all__ = [
     "Parameter",
     "PixelShuffle",
     "PositionEmbedding",
+    "PrimaryCapsules",
     "Reshape",
+    "RoutingCapsules",
     "SeparableConv2D",
     "Sequential",
     "SinePositionEncoding",

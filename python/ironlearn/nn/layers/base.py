@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -223,9 +222,13 @@ class Layer:
         """Return every buffer by its path."""
         return {p: v for p, v in self._walk("", set()) if isinstance(v, Buffer)}
 
+    def _held(self) -> dict[str, Any]:
+        """Return every parameter and buffer by its path."""
+        return {p: v for p, v in self._walk("", set()) if isinstance(v, Parameter | Buffer)}
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return copies of all parameters and buffers as NumPy arrays, by path."""
-        held: dict[str, Parameter | Buffer] = {**self.named_parameters(), **self.named_buffers()}
+        held = self._held()
         return {
             path: np.array(get_device_of(value.data).receive(value.data))
             for path, value in held.items()
@@ -239,7 +242,7 @@ class Layer:
         ValueError
             A name is missing or unknown, or a shape differs; the first such one is named.
         """
-        held: dict[str, Parameter | Buffer] = {**self.named_parameters(), **self.named_buffers()}
+        held = self._held()
         missing = [path for path in held if path not in state]
         unknown = [path for path in state if path not in held]
         if missing or unknown:
@@ -259,7 +262,7 @@ class Layer:
     def to_device(self, device: str | Device) -> Self:
         """Move all parameters and buffers to `device`; shared ones stay shared."""
         target = get_device(device)
-        for value in [*self.parameters(), *self.named_buffers().values()]:
+        for value in self._held().values():
             source = get_device_of(value.data)
             if source is not target:
                 value.data = target.send(source.receive(value.data))
@@ -269,7 +272,7 @@ class Layer:
 
     def astype(self, dtype: Any) -> Self:
         """Turn all parameters and floating-point buffers into `dtype` (float32 or float64)."""
-        for value in [*self.parameters(), *self.named_buffers().values()]:
+        for value in self._held().values():
             if value.data.dtype.kind == "f":
                 value.data = value.data.astype(dtype)
         return self
@@ -296,8 +299,7 @@ def get_device_of(array: Array) -> Device:
     return device_of((array,))
 
 
-@cache
-def _settings(kind: type) -> tuple[str, ...]:
+def _settings(kind: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(kind).parameters)
 
 
@@ -311,15 +313,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def pair(owner: str, name: str, value: Any, low: int = 1) -> tuple[int, int]:
     """Return `value`, an int or two, as two ints of at least `low`."""
     values = (value, value) if isinstance(value, int | np.integer) else value
     if (
         not isinstance(values, tuple | list)
         or len(values) != 2
-        or any(
-            isinstance(v, bool) or not isinstance(v, int | np.integer) or v < low for v in values
-        )
+        or not all(_is_int(v) and v >= low for v in values)
     ):
         raise ValueError(
             f"{name} of {owner} must be an int >= {low} or two of them, got {value!r}."
@@ -329,7 +333,7 @@ def pair(owner: str, name: str, value: Any, low: int = 1) -> tuple[int, int]:
 
 def positive(owner: str, name: str, value: Any) -> int:
     """Return `value`, an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not _is_int(value) or value < 1:
         raise ValueError(f"{name} of {owner} must be an int >= 1, got {value!r}.")
     return int(value)
 

@@ -31,8 +31,8 @@ def check_padding(owner: str, padding: Any) -> None:
         explicit_padding(padding, (1, 1), (1, 1), (1, 1), (1, 1))
     except (TypeError, ValueError):
         raise ValueError(
-            f"padding of {owner} must be 'valid', 'same', an int or ((top, bottom), (left, right)), "
-            f"got {padding!r}."
+            f"padding of {owner} must be 'valid', 'same', an int or ((top, bottom), (left, "
+            f"right)), got {padding!r}."
         ) from None
 
 
@@ -174,8 +174,8 @@ class Conv2D(Layer):
         )
         if min(out) < 1:
             raise ValueError(
-                f"{self._title()}: images of {size[0]} x {size[1]} cells are smaller than its kernel "
-                f"of {self.kernel_size[0]} x {self.kernel_size[1]}."
+                f"{self._title()}: images of {size[0]} x {size[1]} cells are smaller than its "
+                f"kernel of {self.kernel_size[0]} x {self.kernel_size[1]}."
             )
         return (*out, self.filters)
 

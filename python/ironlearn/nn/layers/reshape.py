@@ -63,6 +63,9 @@ class Reshape(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the target's shape."""
+        return self._target(input_shape)
+
+    def _target(self, input_shape: Shape) -> tuple[int, ...]:
         if any(n is None for n in input_shape):
             raise ValueError(f"{self._title()} needs to know every axis, got {input_shape}.")
         have = math.prod(n for n in input_shape if n is not None)
@@ -75,7 +78,7 @@ class Reshape(Layer):
 
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute the output of `x`."""
-        return F.reshape(x, (x.shape[0], *self.output_shape(x.shape[1:])))
+        return F.reshape(x, (x.shape[0], *self._target(x.shape[1:])))
 
     def compute_mask(self, x: Tensor, mask: Array | None) -> Array | None:
         """Return no mask: steps may have moved."""

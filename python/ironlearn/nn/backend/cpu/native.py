@@ -28,6 +28,7 @@ class native:
         self._accepts = accepts
 
     def __call__(self, method: Callable[..., Any]) -> Any:
+        """Mark `method`."""
         return _Native(method, self._accepts)
 
 

@@ -25,7 +25,7 @@ class DenseOps(ActivationOps):
         w: Array,
         y: Array,
         activation: str = "linear",
-        needs: tuple[bool, bool, bool] = (True, True, True),
+        needs: tuple[bool, ...] = (True, True, True),
     ) -> tuple[Array | None, Array | None, Array | None]:
         """Return the gradients of x, w and b, where `needs` asks for them."""
         gz = self.activation_backward(gy, y, activation)

@@ -129,7 +129,7 @@ class PoolingOps(ConvolutionOps):
         padding: Padding = _NONE,
         activation: str = "linear",
         pool: Pair = (2, 2),
-        needs: tuple[bool, bool, bool] = (True, True, True),
+        needs: tuple[bool, ...] = (True, True, True),
     ) -> tuple[Array | None, Array | None, Array | None]:
         """Return the gradients of `conv2d_max_pool`'s x, w and b, where `needs` asks for them."""
         n, height, width, _ = x.shape
