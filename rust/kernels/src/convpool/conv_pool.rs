@@ -58,7 +58,8 @@ impl ConvPool {
         };
         let framed = (top + shape.height + bottom) * reach.row;
         let [rows, columns] = [shape.out_height() / 2, shape.out_width() / 2];
-        let group = PASS.div_ceil(rows * columns).min(images.max(1));
+        let most = ((1 << 31) / framed).clamp(1, images.max(1));
+        let group = PASS.div_ceil(rows * columns).min(most);
         let mut cells = Vec::with_capacity(group * rows * columns);
         for n in 0..group {
             for row in 0..rows {

@@ -105,9 +105,9 @@ impl Shape {
         self.padding == [[0, 0], [0, 0]]
     }
 
-    /// # Panics
-    /// If a size, kernel, stride or dilation is zero.
-    pub(super) fn check(&self) {
+    /// True if nothing is zero, and images with their padding, outputs and weights have fewer
+    /// than 2^31 numbers each.
+    pub fn fits(&self) -> bool {
         let positive = [
             [self.height, self.width],
             [self.channels, self.filters],
@@ -115,10 +115,27 @@ impl Shape {
             self.stride,
             self.dilation,
         ];
-        assert!(positive.iter().flatten().all(|&n| n > 0), "{self:?}");
-        assert!(
-            self.input_len() < 1 << 31 && self.weights_len() < 1 << 31,
-            "{self:?}"
-        );
+        if positive.iter().flatten().any(|&n| n == 0) {
+            return false;
+        }
+        let [[top, bottom], [left, right]] = self.padding;
+        let height = self.height.saturating_add(top).saturating_add(bottom);
+        let width = self.width.saturating_add(left).saturating_add(right);
+        let reach = |axis: usize| self.kernel[axis].saturating_mul(self.dilation[axis]);
+        // Rows of a patch may be rounded up to whole registers.
+        let run = self.kernel[1].saturating_mul(self.channels).saturating_add(16);
+        let few = |sizes: [usize; 3]| {
+            let all = sizes.into_iter().try_fold(1usize, usize::checked_mul);
+            all.is_some_and(|n| n < 1 << 31)
+        };
+        few([height, width, self.channels.max(self.filters)])
+            && few([self.kernel[0], run, self.filters.saturating_add(32)])
+            && few([reach(0), reach(1), 1])
+    }
+
+    /// # Panics
+    /// If the shape does not fit.
+    pub(super) fn check(&self) {
+        assert!(self.fits(), "{self:?}");
     }
 }
