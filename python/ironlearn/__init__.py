@@ -35,11 +35,16 @@ _SUBPACKAGES = frozenset(
         "evaluation",
         "io",
         "naive_bayes",
+        "neural_network",
+        "nn",
         "patch",
         "reference",
+        "series",
         "serving",
         "svm",
+        "text",
         "tree",
+        "vision",
     }
 )
 
