@@ -9,6 +9,7 @@ pub mod bytes;
 pub mod cells;
 pub mod classes;
 pub mod codes;
+pub mod convpool;
 pub mod conv;
 pub mod denormal;
 pub mod distance;
