@@ -57,10 +57,14 @@ NN_ROWS = {
     "optimizers": 4,
     "schedules": 4,
     "data": 4,
+    "history": 4,
+    "metrics": 4,
     "plan": 5,
+    "inference": 5.5,
     "models": 6,
     "state": 6,
     "callbacks": 7,
+    "executors": 7,
     "train": 7,
 }
 
