@@ -71,8 +71,9 @@ class Estimator(BaseEstimator):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ("fit", "partial_fit"):
-            if name in cls.__dict__:
-                setattr(cls, name, _whole_or_nothing(cls.__dict__[name]))
+            # What is there for some settings only is no function, and wraps what it offers.
+            if callable(cls.__dict__.get(name)):
+                setattr(cls, name, whole_or_nothing(cls.__dict__[name]))
 
     def _validate_parameters(self) -> None:
         # The table names every parameter; looking at the signature would take longer.
@@ -186,7 +187,7 @@ class Estimator(BaseEstimator):
         return estimator
 
 
-def _whole_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+def whole_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Return `fit` such that the attributes stay as they were if it does not end well.
 
     Bad input or Ctrl-C in a second fit must not leave the first one's model with half of the new

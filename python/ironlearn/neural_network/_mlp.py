@@ -238,9 +238,11 @@ class MLP(Estimator):
     def _answers(self, X: Any) -> NDArray[np.float64]:
         """Return the outputs of the fitted network."""
         if not sparse.issparse(X):
-            return self._model(self._predict_input(X))
-        check_is_fitted(self)
-        return self._model(self._rows(X, reset=False))
+            X = self._predict_input(X)
+        else:
+            check_is_fitted(self)
+            X = self._rows(X, reset=False)
+        return self._model(X)
 
     def _fit_input(self, X: Any, *, reset: bool = True) -> Any:
         return self._rows(X, reset=reset)

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from ironlearn import _modelfile
-from ironlearn.base import Classifier, encode_classes
+from ironlearn.base import Classifier, encode_classes, whole_or_nothing
 from ironlearn.exceptions import ModelFileError
 from ironlearn.neural_network._mlp import MLP, PARAMETERS, _Fit
 from ironlearn.nn.losses import Loss
@@ -75,8 +75,10 @@ class MLPClassifier(Classifier, MLP):
         improves; the best weights are kept.
     validation_fraction : float, default=0.1
         Share of the rows that early stopping holds back.
-    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-        Decay of Adam's means.
+    beta_1 : float in [0, 1), default=0.9
+        Share of Adam's running mean that stays in a step.
+    beta_2 : float in [0, 1), default=0.999
+        The same of its running mean square.
     epsilon : float, default=1e-8
         Added to the root in Adam's steps.
     n_iter_no_change : int, default=10
@@ -228,6 +230,7 @@ class MLPClassifier(Classifier, MLP):
         return self
 
     @available_if(_in_steps)  # type: ignore[untyped-decorator]
+    @whole_or_nothing
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one pass over some rows.
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from ironlearn import _modelfile
 from ironlearn._parameters import options
+from ironlearn.base import whole_or_nothing
 from ironlearn.exceptions import ModelFileError
 from ironlearn.neural_network._mlp import MLP, PARAMETERS, Poisson, _Fit
 from ironlearn.neural_network.mlp_classifier import _in_steps
@@ -73,8 +74,10 @@ class MLPRegressor(RegressorMixin, MLP):
         improves; the best weights are kept.
     validation_fraction : float, default=0.1
         Share of the rows that early stopping holds back.
-    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-        Decay of Adam's means.
+    beta_1 : float in [0, 1), default=0.9
+        Share of Adam's running mean that stays in a step.
+    beta_2 : float in [0, 1), default=0.999
+        The same of its running mean square.
     epsilon : float, default=1e-8
         Added to the root in Adam's steps.
     n_iter_no_change : int, default=10
@@ -216,6 +219,7 @@ class MLPRegressor(RegressorMixin, MLP):
         return self
 
     @available_if(_in_steps)  # type: ignore[untyped-decorator]
+    @whole_or_nothing
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over some rows.
 
