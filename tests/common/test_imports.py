@@ -65,6 +65,8 @@ NN_ROWS = {
     "inference": 5.5,
     "models": 6,
     "state": 6,
+    "checkpoint": 6.5,
+    "diagnosis": 6.5,
     "callbacks": 7,
     "executors": 7,
     "train": 7,

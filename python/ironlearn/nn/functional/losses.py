@@ -64,6 +64,7 @@ class SigmoidCrossEntropy(Function):
     @staticmethod
     def forward(ctx: Context, ops: Ops, logits: Array, *, targets: Array) -> Array:
         """Compute the outputs."""
+        targets = targets.astype(logits.dtype)
         ctx.save(logits, targets)
         return ops.sigmoid_cross_entropy(logits, targets)
 
