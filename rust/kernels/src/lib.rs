@@ -16,3 +16,4 @@ pub mod moments;
 pub mod split;
 pub mod sums;
 pub mod tier;
+pub mod vmath;
