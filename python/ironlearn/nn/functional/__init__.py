@@ -30,21 +30,19 @@ from ironlearn.nn.functional.attention import (
 from ironlearn.nn.functional.convolution import conv2d, conv2d_max_pool, conv2d_transpose
 from ironlearn.nn.functional.dense import affine, matmul
 from ironlearn.nn.functional.dropout import dropout, gaussian_noise
-<<<<<<< HEAD
 from ironlearn.nn.functional.embedding import embedding
+from ironlearn.nn.functional.losses import (
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+)
 from ironlearn.nn.functional.normalization import (
     add_layer_norm,
     batch_norm,
     batch_norm_inference,
     group_norm,
     layer_norm,
-=======
-from ironlearn.nn.functional.losses import (
-    log_softmax,
-    sigmoid_cross_entropy,
-    softmax,
-    softmax_cross_entropy,
->>>>>>> main
 )
 from ironlearn.nn.functional.pooling import avg_pool2d, max_pool2d
 from ironlearn.nn.functional.resampling import pixel_shuffle, upsample2d
@@ -76,11 +74,8 @@ __all__ = [
     "group_norm",
     "layer_norm",
     "log",
-<<<<<<< HEAD
-    "masked_softmax",
-=======
     "log_softmax",
->>>>>>> main
+    "masked_softmax",
     "matmul",
     "max_pool2d",
     "maximum",

@@ -1,21 +1,15 @@
 """Operations of the CPU: the base ones, with native kernels where there are some."""
 
-<<<<<<< HEAD
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
-from ironlearn.nn.backend.ops import Ops
-
-
-class CpuOps(CpuEmbedding, Ops):
-=======
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.ops import Ops
 
 
 class CpuOps(
+    CpuEmbedding,
     CpuGraph,
     Ops,
 ):
->>>>>>> main
     """All operations on NumPy arrays.
 
     An override has the signature and the defaults of the base operation and is marked `native`,

@@ -12,14 +12,11 @@ from ironlearn.nn.backend.ops.convolution import ConvolutionOps
 from ironlearn.nn.backend.ops.ctc import CTCOps
 from ironlearn.nn.backend.ops.dense import DenseOps
 from ironlearn.nn.backend.ops.dropout import DropoutOps
-<<<<<<< HEAD
 from ironlearn.nn.backend.ops.embedding import EmbeddingOps
-from ironlearn.nn.backend.ops.normalization import NormalizationOps
-=======
 from ironlearn.nn.backend.ops.graph import GraphOps
 from ironlearn.nn.backend.ops.losses import LossOps
+from ironlearn.nn.backend.ops.normalization import NormalizationOps
 from ironlearn.nn.backend.ops.optimizer import OptimizerOps
->>>>>>> main
 from ironlearn.nn.backend.ops.pooling import PoolingOps
 from ironlearn.nn.backend.ops.resampling import ResamplingOps
 
