@@ -42,6 +42,13 @@ TYPES: Mapping[str, str] = {
     "KMeans": "ironlearn.cluster",
     "MiniBatchKMeans": "ironlearn.cluster",
     "BisectingKMeans": "ironlearn.cluster",
+    "MLPClassifier": "ironlearn.neural_network",
+    "MLPRegressor": "ironlearn.neural_network",
+}
+
+#: The same for estimators whose X is no table of numbers: images, texts, series.
+TASK_TYPES: Mapping[str, str] = {
+    "CNNClassifier": "ironlearn.vision",
 }
 
 
@@ -206,11 +213,10 @@ def load_estimator(path: str | os.PathLike[str]) -> Estimator:
 
 def estimator_from(contents: _modelfile.Contents, path: str | os.PathLike[str]) -> Estimator:
     """Return the estimator that `contents`, read from `path`, describe."""
-    module = TYPES.get(contents.type)
+    module = TYPES.get(contents.type) or TASK_TYPES.get(contents.type)
     if module is None:
-        raise ModelFileError(
-            f"{os.fspath(path)} holds a {contents.type!r}; known are {', '.join(TYPES)}."
-        )
+        known = ", ".join((*TYPES, *TASK_TYPES))
+        raise ModelFileError(f"{os.fspath(path)} holds a {contents.type!r}; known are {known}.")
     kind: type[Estimator] = getattr(importlib.import_module(module), contents.type)
     return kind._from_contents(contents)
 
