@@ -28,6 +28,7 @@ __version__: str = _core.build_info()["version"]
 
 _SUBPACKAGES = frozenset(
     {
+        "augmentation",
         "bench",
         "cli",
         "cluster",
@@ -35,11 +36,16 @@ _SUBPACKAGES = frozenset(
         "evaluation",
         "io",
         "naive_bayes",
+        "neural_network",
+        "nn",
         "patch",
         "reference",
+        "series",
         "serving",
         "svm",
+        "text",
         "tree",
+        "vision",
     }
 )
 

@@ -24,18 +24,52 @@ ROWS = {
     "_categories": 0,
     "_csr": 0,
     "_vocabulary": 0,
+    "_feedforward": 0,
     "base": 1,
     "naive_bayes": 2,
     "tree": 2,
     "svm": 2,
     "cluster": 2,
     "ensemble": 2.5,
+    "nn": 3,
+    "augmentation": 4,
+    "neural_network": 4.5,
+    "vision": 5,
+    "series": 5,
+    "text": 5.5,
     "evaluation": 7,
     "io": 8,
     "serving": 8,
     "bench": 8,
     "cli": 8,
     "patch": 8,
+}
+
+
+#: Rows within `ironlearn.nn`: the same rule.
+NN_ROWS = {
+    "backend": 0,
+    "initializers": 0,
+    "autograd": 1,
+    "functional": 2,
+    "layers": 3,
+    "losses": 4,
+    "pair_losses": 4,
+    "sequence_losses": 4,
+    "optimizers": 4,
+    "schedules": 4,
+    "data": 4,
+    "history": 4,
+    "metrics": 4,
+    "plan": 5,
+    "inference": 5.5,
+    "models": 6,
+    "state": 6,
+    "checkpoint": 6.5,
+    "diagnosis": 6.5,
+    "callbacks": 7,
+    "executors": 7,
+    "train": 7,
 }
 
 
@@ -72,6 +106,25 @@ def test_imports_point_down() -> None:
             assert ROWS[name] <= ROWS[own], f"{path} imports {name}"
             if ROWS[own] == 2:
                 assert ROWS[name] < 2, f"{path} imports its neighbour {name}"
+
+
+def test_imports_within_nn_point_down() -> None:
+    for path in (ROOT / "nn").rglob("*.py"):
+        parts = path.relative_to(ROOT / "nn").with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module == "ironlearn.nn":
+                names = [f"ironlearn.nn.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            for name in names:
+                if name.startswith("ironlearn.nn."):
+                    other = name.split(".")[2]
+                    assert NN_ROWS[other] <= NN_ROWS[parts[0]], f"{path} imports {name}"
 
 
 def test_import_is_light() -> None:

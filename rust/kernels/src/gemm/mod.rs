@@ -25,7 +25,7 @@ pub(crate) use packed::pack_panel;
 pub(crate) use tile::{Args, COLUMNS, Finish, Kernels, ROWS, Segment};
 
 /// Steps of the inner dimension that go through the caches together.
-const INNER: usize = 384;
+const INNER: usize = 256;
 /// Rows of `A` that stay in the second-level cache meanwhile.
 const BLOCK_ROWS: usize = 336;
 /// Columns of `B` that are packed together.

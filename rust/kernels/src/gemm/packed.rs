@@ -28,18 +28,21 @@ impl PackedB {
     /// Packs another matrix; allocates only if it is larger than all before.
     pub fn pack(&mut self, tier: Tier, b: Mat) {
         self.shape(tier, b.rows(), b.columns());
-        let (rows, panel) = (self.rows, self.panel);
-        for (j, part) in self
-            .data
-            .chunks_exact_mut((rows * panel).max(1))
-            .enumerate()
-        {
-            let columns = j * panel..((j + 1) * panel).min(self.columns);
-            pack_panel(b.column_range(columns), panel, part);
+        self.write(0, b);
+    }
+
+    /// Writes rows from `row` on.
+    pub(crate) fn write(&mut self, row: usize, b: Mat) {
+        assert!(b.columns() == self.columns && row + b.rows() <= self.rows);
+        let panel = self.panel;
+        let size = self.rows * panel;
+        for (j, part) in self.data.chunks_exact_mut(size.max(1)).enumerate() {
+            let columns = j * panel..((j + 1) * panel).min(b.columns());
+            pack_panel(b.column_range(columns), panel, &mut part[row * panel..]);
         }
     }
 
-    /// Sets the shape and makes room.
+    /// Sets the shape and makes room; [`Self::write`] then gives the rows.
     pub(crate) fn shape(&mut self, tier: Tier, rows: usize, columns: usize) {
         self.panel = Kernels::of(tier).panel();
         (self.rows, self.columns) = (rows, columns);

@@ -1,0 +1,265 @@
+"""Reverse-mode differentiation over a tape of array operations.
+
+A `Function` computes on plain arrays; `Function.apply` finds the device of its inputs, runs the
+function there and, where an input needs a gradient, leaves a `Node` behind. `backward` walks the
+nodes from last to first. Nodes hold what a backward step needs and nothing else, and are emptied as
+the walk passes them, so that memory falls while gradients appear.
+
+Examples
+--------
+>>> import numpy as np
+>>> from ironlearn.nn import functional as F
+>>> x = Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
+>>> backward(F.sum(F.mul(x, x)))
+>>> x.grad
+array([2., 4., 6.])
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ironlearn.nn.backend.device import Array, Device, device_of
+
+if TYPE_CHECKING:
+    from ironlearn.nn.backend.ops import Ops
+
+_serial = itertools.count()
+_state = threading.local()
+
+
+def _recording() -> bool:
+    return getattr(_state, "recording", True)
+
+
+@contextlib.contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without leaving nodes: for prediction and for updates."""
+    before = _recording()
+    _state.recording = False
+    try:
+        yield
+    finally:
+        _state.recording = before
+
+
+class Tensor:
+    """An array with a place on the tape.
+
+    Parameters
+    ----------
+    data : array
+        The value; an array of any device.
+    requires_grad : bool, default=False
+        `backward` shall leave this tensor's gradient in `grad`.
+
+    Attributes
+    ----------
+    grad : array or None
+        The gradient, of the shape of `data`; gradients of several walks add up.
+    """
+
+    __slots__ = ("__weakref__", "_index", "_node", "data", "grad", "requires_grad")
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self.grad: Array | None = None
+        self.requires_grad = requires_grad
+        self._node: Node | None = None
+        self._index = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements."""
+        return self.data.dtype
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return device_of((self.data,))
+
+    def detach(self) -> Tensor:
+        """Return a tensor of the same array that no gradient passes through."""
+        return Tensor(self.data)
+
+    def numpy(self) -> Any:
+        """Return the value as a NumPy array."""
+        return self.device.receive(self.data)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
+
+
+class Context:
+    """What a forward computation leaves for its backward one.
+
+    Attributes
+    ----------
+    saved : tuple
+        Arrays (and anything else) that `save` was given.
+    needs : tuple of bool
+        For each array input, whether its gradient is asked for.
+    """
+
+    __slots__ = ("__dict__", "needs", "saved")
+
+    def __init__(self, needs: tuple[bool, ...]) -> None:
+        self.saved: tuple[Any, ...] = ()
+        self.needs = needs
+
+    def save(self, *values: Any) -> None:
+        """Keep `values` for the backward computation."""
+        self.saved = values
+
+
+class Node:
+    """One application of a function."""
+
+    __slots__ = ("context", "device", "function", "grads", "outputs", "parents", "serial")
+
+    def __init__(
+        self,
+        function: type[Function],
+        context: Context,
+        device: Device,
+        parents: tuple[Tensor | None, ...],
+        outputs: int,
+    ) -> None:
+        self.function = function
+        self.context = context
+        self.device = device
+        self.parents = parents
+        self.outputs = outputs
+        self.grads: list[Array | None] | None = None
+        self.serial = next(_serial)
+
+
+class Function:
+    """A differentiable operation: `forward` and its adjoint `backward`, on plain arrays.
+
+    A subclass implements both as static methods. `forward` takes the context, the device's
+    operations, the input arrays (``None`` where an optional input was not given) and parameters;
+    it returns one array or a tuple of arrays. `backward` takes a gradient for each output
+    (``None`` where nothing depends on one, if `several`) and returns one for each input array.
+    """
+
+    #: `forward` returns a tuple of arrays.
+    several: ClassVar[bool] = False
+
+    @staticmethod
+    def forward(ctx: Context, ops: Ops, *arrays: Any, **parameters: Any) -> Any:
+        """Compute the outputs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(ctx: Context, ops: Ops, *grads: Any) -> Any:
+        """Compute the inputs' gradients."""
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, *inputs: Tensor | None, **parameters: Any) -> Any:
+        """Run `forward` on the inputs' device and return its outputs as tensors."""
+        arrays = [None if x is None else x.data for x in inputs]
+        device = device_of([a for a in arrays if a is not None])
+        recording = _recording()
+        needs = tuple(
+            recording and x is not None and (x.requires_grad or x._node is not None) for x in inputs
+        )
+        ctx = Context(needs)
+        with device.context():
+            answer = cls.forward(ctx, device.ops, *arrays, **parameters)
+        outputs = answer if cls.several else (answer,)
+        tensors = tuple(Tensor(array) for array in outputs)
+        if any(needs):
+            parents = tuple(x if need else None for x, need in zip(inputs, needs, strict=True))
+            node = Node(cls, ctx, device, parents, len(tensors))
+            for index, tensor in enumerate(tensors):
+                tensor._node = node
+                tensor._index = index
+        return tensors if cls.several else tensors[0]
+
+
+def backward(tensor: Tensor, grad: Array | None = None) -> None:
+    """Add to `grad` of every tensor that asked for it the gradient of `tensor`.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        What to differentiate; a scalar unless `grad` is given.
+    grad : array, optional
+        The gradient with respect to `tensor` itself, of its shape; 1 by default.
+
+    Raises
+    ------
+    ValueError
+        `tensor` has several elements and no `grad` was given, or `grad` has another shape.
+    RuntimeError
+        The tape behind `tensor` was walked already.
+    """
+    if grad is None:
+        if tensor.data.size != 1:
+            raise ValueError(
+                f"backward of a tensor of shape {tensor.shape} needs grad of the same shape."
+            )
+        grad = tensor.device.xp.ones_like(tensor.data)
+    elif grad.shape != tensor.shape:
+        raise ValueError(f"grad must have the tensor's shape {tensor.shape}, got {grad.shape}.")
+    if tensor._node is None:
+        if tensor.requires_grad:
+            _accumulate(tensor, grad)
+        return
+    # A node is younger than its inputs', so the youngest waiting one has all its gradients.
+    waiting: list[tuple[int, Node]] = []
+    _deliver(tensor, grad, waiting)
+    while waiting:
+        _, node = heapq.heappop(waiting)
+        grads, node.grads = node.grads, None
+        if node.context is None or grads is None:
+            raise RuntimeError("the tape was walked already: compute the forward pass again.")
+        with node.device.context(), no_grad():
+            answer = node.function.backward(node.context, node.device.ops, *grads)
+        if not isinstance(answer, tuple):
+            answer = (answer,)
+        parents = node.parents
+        node.context = None  # type: ignore[assignment]
+        node.parents = ()
+        for parent, gradient in zip(parents, answer, strict=True):
+            if parent is not None and gradient is not None:
+                _deliver(parent, gradient, waiting)
+
+
+def _deliver(tensor: Tensor, grad: Array, waiting: list[tuple[int, Node]]) -> None:
+    if tensor.requires_grad:
+        _accumulate(tensor, grad)
+    node = tensor._node
+    if node is None:
+        return
+    if node.grads is None:
+        node.grads = [None] * node.outputs
+        heapq.heappush(waiting, (-node.serial, node))
+    have = node.grads[tensor._index]
+    node.grads[tensor._index] = grad if have is None else have + grad
+
+
+def _accumulate(tensor: Tensor, grad: Array) -> None:
+    tensor.grad = grad if tensor.grad is None else tensor.grad + grad
+
+
+def as_tensor(value: Tensor | Array) -> Tensor:
+    """Return `value` as a tensor; one that is a tensor comes back itself."""
+    return value if isinstance(value, Tensor) else Tensor(value)

@@ -1,0 +1,129 @@
+"""Convolution of images: (N, H, W, C) with kernels (height, width, in, out).
+
+One-dimensional convolution is that of images of height 1, depthwise convolution that with as many
+groups as channels, and a transposed convolution is `conv2d_grad_input` (kernel (height, width, out,
+in)).
+"""
+
+from __future__ import annotations
+
+from ironlearn.nn.backend.device import Array
+from ironlearn.nn.backend.ops.activations import ActivationOps
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+_NONE: Padding = ((0, 0), (0, 0))
+
+
+def output_size(size: int, kernel: int, stride: int, padding: Pair, dilation: int = 1) -> int:
+    """Return how many places a kernel has on an axis of `size` cells (at least 0)."""
+    return max(0, (size + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1)
+
+
+class ConvolutionOps(ActivationOps):
+    """Convolution and its two gradients, one kernel cell after the other."""
+
+    def _pad(self, x: Array, padding: Padding) -> Array:
+        if padding == _NONE:
+            return x
+        return self.xp.pad(x, ((0, 0), *padding, (0, 0)))
+
+    def conv2d(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        activation: str = "linear",
+    ) -> Array:
+        """Return activation(x * w + b), (N, OH, OW, O)."""
+        n, height, width, channels = x.shape
+        kh, kw, cin, cout = w.shape
+        oh = output_size(height, kh, stride[0], padding[0], dilation[0])
+        ow = output_size(width, kw, stride[1], padding[1], dilation[1])
+        x = self._pad(x, padding)
+        y = self.xp.zeros((n, oh, ow, cout), x.dtype)
+        for i in range(kh):
+            for j in range(kw):
+                part = self._window(x, i, j, oh, ow, stride, dilation)
+                if groups == 1:
+                    y += self.matmul(part, w[i, j])
+                else:
+                    part = part.reshape(n, oh, ow, groups, 1, channels // groups)
+                    kernel = w[i, j].reshape(cin, groups, cout // groups).transpose(1, 0, 2)
+                    y += self.matmul(part, kernel).reshape(n, oh, ow, cout)
+        if b is not None:
+            y += b
+        return self.activation(y, activation)
+
+    def conv2d_grad_input(
+        self,
+        gy: Array,
+        w: Array,
+        input_shape: tuple[int, ...],
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+    ) -> Array:
+        """Return the gradient of `conv2d`'s input of shape `input_shape`."""
+        n, oh, ow, cout = gy.shape
+        kh, kw, cin, _ = w.shape
+        _, height, width, channels = input_shape
+        (top, bottom), (left, right) = padding
+        gx = self.xp.zeros((n, height + top + bottom, width + left + right, channels), gy.dtype)
+        for i in range(kh):
+            for j in range(kw):
+                if groups == 1:
+                    part = self.matmul(gy, w[i, j].T)
+                else:
+                    grouped = gy.reshape(n, oh, ow, groups, 1, cout // groups)
+                    kernel = w[i, j].reshape(cin, groups, cout // groups).transpose(1, 2, 0)
+                    part = self.matmul(grouped, kernel).reshape(n, oh, ow, channels)
+                window = self._window(gx, i, j, oh, ow, stride, dilation)
+                window += part
+        return gx[:, top : top + height, left : left + width]
+
+    def conv2d_grad_weight(
+        self,
+        x: Array,
+        gy: Array,
+        kernel_shape: tuple[int, ...],
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+    ) -> Array:
+        """Return the gradient of `conv2d`'s kernel of shape `kernel_shape`."""
+        n, oh, ow, cout = gy.shape
+        kh, kw, cin, _ = kernel_shape
+        x = self._pad(x, padding)
+        gw = self.xp.empty(kernel_shape, gy.dtype)
+        rows = n * oh * ow
+        # (groups, rows, out / groups)
+        right = gy.reshape(rows, groups, cout // groups).transpose(1, 0, 2)
+        for i in range(kh):
+            for j in range(kw):
+                part = self._window(x, i, j, oh, ow, stride, dilation)
+                left = part.reshape(rows, groups, cin).transpose(1, 2, 0)
+                product = self.matmul(left, right)
+                gw[i, j] = product.transpose(1, 0, 2).reshape(cin, cout)
+        return gw
+
+    def _window(
+        self, x: Array, i: int, j: int, oh: int, ow: int, stride: Pair, dilation: Pair
+    ) -> Array:
+        """Return the cells of `x` that the kernel's cell (i, j) meets, (N, OH, OW, C)."""
+        top, left = i * dilation[0], j * dilation[1]
+        return x[
+            :,
+            top : top + (oh - 1) * stride[0] + 1 if oh else top : stride[0],
+            left : left + (ow - 1) * stride[1] + 1 if ow else left : stride[1],
+        ]

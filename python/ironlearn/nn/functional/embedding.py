@@ -1,0 +1,56 @@
+"""Rows of a table by number."""
+
+from __future__ import annotations
+
+from ironlearn.nn.autograd import Context, Function, Tensor, as_tensor
+from ironlearn.nn.backend.device import Array
+from ironlearn.nn.backend.ops import Ops
+
+
+class Embedding(Function):
+    """table[ids]."""
+
+    @staticmethod
+    def forward(ctx: Context, ops: Ops, ids: Array, table: Array) -> Array:
+        """Compute the outputs."""
+        ctx.save(ids, table.shape[0])
+        return ops.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Context, ops: Ops, g: Array) -> tuple[Array | None, ...]:
+        """Compute the inputs' gradients."""
+        return None, ops.embedding_backward(g, *ctx.saved) if ctx.needs[1] else None
+
+
+def embedding(ids: Tensor | Array, table: Tensor) -> Tensor:
+    """Return the rows of a table.
+
+    Parameters
+    ----------
+    ids : Tensor or array of int, any shape
+        Numbers of rows, from 0.
+    table : Tensor of shape (V, D)
+
+    Returns
+    -------
+    Tensor of shape (..., D)
+
+    Raises
+    ------
+    TypeError
+        The numbers are not integers.
+    ValueError
+        A number is below 0 or not below V (found out on the CPU only: on a GPU, looking would
+        wait for the device).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding(np.array([2, 0]), Tensor(np.eye(3))).data
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    """
+    ids = as_tensor(ids)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"ids must be integers, got an array of {ids.dtype}.")
+    return Embedding.apply(ids, table)
