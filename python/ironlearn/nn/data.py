@@ -284,12 +284,12 @@ class IteratorData(Batches):
             )
 
 
-def as_batches(data: Any, batch_size: int = 256) -> Batches:
+def as_batches(data: Any, batch_size: int = 256, *, shuffle: bool = False) -> Batches:
     """Return `data`, a source of batches or ``(x, y)`` or ``(x, y, weights)``, as a source."""
     if isinstance(data, Batches):
         return data
     if isinstance(data, tuple) and len(data) in (2, 3):
-        return ArrayData(*data, batch_size=batch_size, shuffle=False)
+        return ArrayData(*data, batch_size=batch_size, shuffle=shuffle)
     raise InvalidParameterError(
         "data must be Batches (ArrayData, IteratorData) or a tuple (x, y) or (x, y, weights), got "
         f"{type(data).__name__}."
