@@ -11,6 +11,7 @@ pub mod forest;
 pub mod kmeans;
 pub mod naive_bayes;
 pub mod parallel;
+pub mod plan;
 pub mod rng;
 pub mod svm;
 pub mod tree;
