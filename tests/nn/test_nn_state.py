@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 import tempfile
 import tracemalloc
 from pathlib import Path
@@ -16,7 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from ironlearn import _modelfile
+import ironlearn
+from ironlearn import _modelfile, serving
 from ironlearn.exceptions import ModelFileError
 from ironlearn.nn.layers import (
     BatchNorm,
@@ -286,3 +289,34 @@ def test_other_arrays_may_stand_beside_a_network() -> None:
     tensors["decoder.layers.0.kernel"] = np.zeros(3)
     again = network_from(values, tensors, "encoder")
     np.testing.assert_array_equal(predict(again, IMAGES), predict(convolutional(), IMAGES))
+
+
+def test_serving_a_network_needs_no_scikit_learn(tmp_path: Path) -> None:
+    network = convolutional()
+    save_network(network, tmp_path / "network")
+    np.save(tmp_path / "images.npy", IMAGES)
+    program = (
+        "import sys, numpy as np\n"
+        "from ironlearn import serving\n"
+        f"model = serving.load({str(tmp_path / 'network')!r})\n"
+        f"answers = model.predict(np.load({str(tmp_path / 'images.npy')!r}))\n"
+        f"np.save({str(tmp_path / 'answers.npy')!r}, answers)\n"
+        "heavy = {'sklearn', 'scipy', 'pandas', 'matplotlib', 'rich', 'joblib'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
+    np.testing.assert_array_equal(np.load(tmp_path / "answers.npy"), predict(network, IMAGES))
+
+
+def test_serving_refuses_what_is_no_network(tmp_path: Path) -> None:
+    held = contents()
+    held.attributes["network"]["spec"]["type"] = "System"
+    (tmp_path / "network").write_bytes(forged(held))
+    with pytest.raises(ModelFileError, match="unknown layer type 'System'"):
+        serving.load(tmp_path / "network")
+    (tmp_path / "network").write_bytes(forged(contents()))
+    with pytest.raises(ModelFileError, match="holds a 'Network'"):
+        ironlearn.load(tmp_path / "network")
