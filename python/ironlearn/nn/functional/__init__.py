@@ -21,14 +21,28 @@ from ironlearn.nn.functional.arithmetic import (
     sub,
     sum,
 )
+from ironlearn.nn.functional.attention import (
+    attention,
+    attention_packed,
+    attention_pool,
+    masked_softmax,
+)
 from ironlearn.nn.functional.convolution import conv2d, conv2d_max_pool, conv2d_transpose
 from ironlearn.nn.functional.dense import affine, matmul
 from ironlearn.nn.functional.dropout import dropout, gaussian_noise
+from ironlearn.nn.functional.embedding import embedding
 from ironlearn.nn.functional.losses import (
     log_softmax,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
+)
+from ironlearn.nn.functional.normalization import (
+    add_layer_norm,
+    batch_norm,
+    batch_norm_inference,
+    group_norm,
+    layer_norm,
 )
 from ironlearn.nn.functional.pooling import avg_pool2d, max_pool2d
 from ironlearn.nn.functional.resampling import pixel_shuffle, upsample2d
@@ -38,8 +52,14 @@ __all__ = [
     "abs",
     "activation",
     "add",
+    "add_layer_norm",
     "affine",
+    "attention",
+    "attention_packed",
+    "attention_pool",
     "avg_pool2d",
+    "batch_norm",
+    "batch_norm_inference",
     "clip",
     "concatenate",
     "conv2d",
@@ -47,11 +67,15 @@ __all__ = [
     "conv2d_transpose",
     "div",
     "dropout",
+    "embedding",
     "exp",
     "gaussian_noise",
     "getitem",
+    "group_norm",
+    "layer_norm",
     "log",
     "log_softmax",
+    "masked_softmax",
     "matmul",
     "max_pool2d",
     "maximum",

@@ -6,6 +6,7 @@ known; `Layer.forward` computes. `Sequential` chains layers; a network of any ot
 """
 
 from ironlearn.nn.layers.activation import Activation
+from ironlearn.nn.layers.attention import AdditiveAttention, AttentionPooling, DotAttention
 from ironlearn.nn.layers.base import INFERENCE, Buffer, Layer, Mode, Parameter
 from ironlearn.nn.layers.capsules import CapsuleLength, PrimaryCapsules, RoutingCapsules
 from ironlearn.nn.layers.conv import Conv1D, Conv2D
@@ -13,7 +14,10 @@ from ironlearn.nn.layers.conv_transpose import Conv2DTranspose
 from ironlearn.nn.layers.dense import Dense
 from ironlearn.nn.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from ironlearn.nn.layers.dropout import Dropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from ironlearn.nn.layers.embedding import Embedding
 from ironlearn.nn.layers.graph import GraphConvolution
+from ironlearn.nn.layers.multi_head import KeyValueCache, MultiHeadAttention
+from ironlearn.nn.layers.normalization import BatchNorm, GroupNorm, LayerNorm
 from ironlearn.nn.layers.pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -24,16 +28,22 @@ from ironlearn.nn.layers.pooling import (
     MaxPool1D,
     MaxPool2D,
 )
+from ironlearn.nn.layers.position import PositionEmbedding, SinePositionEncoding
 from ironlearn.nn.layers.registry import layer_from_spec
 from ironlearn.nn.layers.resampling import PixelShuffle, UpSample2D
 from ironlearn.nn.layers.reshape import Flatten, Reshape, ZeroPad2D
 from ironlearn.nn.layers.sequential import Sequential
+from ironlearn.nn.layers.spectral_norm import SpectralNorm
+from ironlearn.nn.layers.transformer import TransformerDecoderBlock, TransformerEncoderBlock
 
 __all__ = [
     "INFERENCE",
     "Activation",
+    "AdditiveAttention",
+    "AttentionPooling",
     "AvgPool1D",
     "AvgPool2D",
+    "BatchNorm",
     "Buffer",
     "CapsuleLength",
     "Conv1D",
@@ -41,7 +51,9 @@ __all__ = [
     "Conv2DTranspose",
     "Dense",
     "DepthwiseConv2D",
+    "DotAttention",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool1D",
@@ -49,19 +61,28 @@ __all__ = [
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
     "GraphConvolution",
+    "GroupNorm",
+    "KeyValueCache",
     "Layer",
+    "LayerNorm",
     "MaxPool1D",
     "MaxPool2D",
     "Mode",
+    "MultiHeadAttention",
     "Parameter",
     "PixelShuffle",
+    "PositionEmbedding",
     "PrimaryCapsules",
     "Reshape",
     "RoutingCapsules",
     "SeparableConv2D",
     "Sequential",
+    "SinePositionEncoding",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "SpectralNorm",
+    "TransformerDecoderBlock",
+    "TransformerEncoderBlock",
     "UpSample2D",
     "ZeroPad2D",
     "layer_from_spec",

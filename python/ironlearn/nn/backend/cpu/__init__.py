@@ -1,10 +1,12 @@
 """Operations of the CPU: the base ones, with native kernels where there are some."""
 
+from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.ops import Ops
 
 
 class CpuOps(
+    CpuEmbedding,
     CpuGraph,
     Ops,
 ):

@@ -6,28 +6,34 @@ for each array input. Nothing here modifies an input, except `optimizer_step`.
 """
 
 from ironlearn.nn.backend.ops.activations import ActivationOps
+from ironlearn.nn.backend.ops.attention import AttentionOps
 from ironlearn.nn.backend.ops.basic import BasicOps
 from ironlearn.nn.backend.ops.convolution import ConvolutionOps
 from ironlearn.nn.backend.ops.ctc import CTCOps
 from ironlearn.nn.backend.ops.dense import DenseOps
 from ironlearn.nn.backend.ops.dropout import DropoutOps
+from ironlearn.nn.backend.ops.embedding import EmbeddingOps
 from ironlearn.nn.backend.ops.graph import GraphOps
 from ironlearn.nn.backend.ops.losses import LossOps
+from ironlearn.nn.backend.ops.normalization import NormalizationOps
 from ironlearn.nn.backend.ops.optimizer import OptimizerOps
 from ironlearn.nn.backend.ops.pooling import PoolingOps
 from ironlearn.nn.backend.ops.resampling import ResamplingOps
 
 
 class Ops(
-    DenseOps,
-    PoolingOps,
-    ConvolutionOps,
-    ResamplingOps,
-    DropoutOps,
+    AttentionOps,
     CTCOps,
+    DenseOps,
+    DropoutOps,
+    EmbeddingOps,
     GraphOps,
     LossOps,
+    NormalizationOps,
     OptimizerOps,
+    PoolingOps,
+    ResamplingOps,
+    ConvolutionOps,
     ActivationOps,
     BasicOps,
 ):
