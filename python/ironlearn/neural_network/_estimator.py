@@ -44,7 +44,9 @@ from ironlearn.nn.train import Trainer, predict
 
 DEVICE = (
     Rule(
-        lambda v: isinstance(v, str) and bool(re.fullmatch(r"cpu|strict|auto|cuda(:[0-9]{1,3})?", v)),
+        lambda v: (
+            isinstance(v, str) and bool(re.fullmatch(r"cpu|strict|auto|cuda(:[0-9]{1,3})?", v))
+        ),
         "'cpu', 'cuda', 'cuda:<n>' or 'auto'",
     ),
 )

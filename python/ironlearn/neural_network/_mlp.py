@@ -316,9 +316,7 @@ class MLP(Estimator):
             biases.append(random.uniform(-bound, bound, outputs))
         return weights, biases
 
-    def _fit_lbfgs(
-        self, data: _Fit, start: tuple[list[NDArray[Any]], list[NDArray[Any]]]
-    ) -> str:
+    def _fit_lbfgs(self, data: _Fit, start: tuple[list[NDArray[Any]], list[NDArray[Any]]]) -> str:
         X = data.X.astype(np.float64, copy=False)
         y = data.y.astype(np.float64)
         problem = Problem(X, y, data.weights, self.activation, self._output(), self.alpha)

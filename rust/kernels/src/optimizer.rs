@@ -22,6 +22,20 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// The rule of that name; `adamw` is Adam, weight decay being a term of its own in all.
+    pub fn from_name(name: &str) -> Option<Rule> {
+        Some(match name {
+            "sgd" => Rule::Sgd,
+            "momentum" => Rule::Momentum,
+            "nesterov" => Rule::Nesterov,
+            "rmsprop" => Rule::RmsProp,
+            "adam" | "adamw" => Rule::Adam,
+            "adagrad" => Rule::Adagrad,
+            "lion" => Rule::Lion,
+            _ => return None,
+        })
+    }
+
     /// The number of arrays that the rule keeps beside each parameter.
     pub fn slots(self) -> usize {
         match self {
