@@ -90,6 +90,8 @@ _PREDICTORS: dict[str, str] = {
     "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
     "SVR": "ironlearn.serving.kernel_svm:SVRPredictor",
+    "MLPClassifier": "ironlearn.serving.feed_forward:PerceptronPredictor",
+    "MLPRegressor": "ironlearn.serving.feed_forward:PerceptronRegressionPredictor",
 }
 
 
