@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from ironlearn import _modelfile, _plots
+from ironlearn._images import MOST_BYTES, as_floats, check_images
 from ironlearn._parameters import BOOLEAN, MAPPING
 from ironlearn.augmentation import ImageAugmentation
 from ironlearn.exceptions import InvalidParameterError, ModelFileError
@@ -22,7 +23,6 @@ from ironlearn.neural_network._estimator import (
     NeuralClassifier,
 )
 from ironlearn.nn.data import ArrayData
-from ironlearn.vision._images import MOST_BYTES, as_floats, check_images
 from ironlearn.vision._stack import small_cnn
 
 #: What ``augment=True`` stands for: shifts of a fourteenth of the shorter side, small rotations.

@@ -11,6 +11,8 @@ mod kernel_svm;
 mod kmeans;
 mod kmeans_model;
 mod linear_svm;
+mod nn_optimizer;
+mod nn_plan;
 mod rows;
 mod trees;
 
@@ -52,6 +54,10 @@ mod _core {
     use crate::kmeans_model::KMeansModel;
     #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit, linear_svr_fit};
+    #[pymodule_export]
+    use crate::nn_optimizer::nn_optimizer_step;
+    #[pymodule_export]
+    use crate::nn_plan::Plan;
     #[pymodule_export]
     use crate::rows::csr_is_whole;
     #[pymodule_export]

@@ -48,6 +48,10 @@ def activation(x: Tensor | Array, name: str) -> Tensor:
         Any shape.
     name : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "softplus"}
         See `ironlearn.nn.backend.ops.activations`.
+
+    Returns
+    -------
+    Tensor of the shape of x
     """
     if name == "linear":
         return as_tensor(x)

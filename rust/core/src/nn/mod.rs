@@ -1,0 +1,3 @@
+//! Operations of neural networks: kernels over whole batches, in parallel.
+
+pub mod optimizer;

@@ -1,0 +1,17 @@
+//! Convolutions of single images (rows, columns, channels) on one thread.
+//!
+//! No matrix of patches is ever written: tiles of the product read their patches straight
+//! from the image, or from a copy with zeros around it. The gradient with respect to the
+//! image is a convolution of the output's gradient; with a stride it falls into one pass for
+//! each remainder.
+
+mod pass;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod weights;
+mod window;
+
+pub use pass::Conv;
+pub use shape::ConvShape;
+pub use weights::WeightGradient;

@@ -1,0 +1,352 @@
+//! A convolution as tiles of a product.
+
+use super::shape::{Axis, ConvShape};
+use super::window::{Window, window};
+use crate::buffer::Buffer;
+use crate::gemm::{
+    Activation, Args, Epilogue, Finish, Kernels, LEAKY_SLOPE, Mat, PackedB, ROWS, Segment,
+};
+use crate::tier::Tier;
+use std::ops::Range;
+
+/// Steps of the inner dimension that are summed in one go: what they read of the kernel
+/// stays in the first-level cache over many pixels.
+const INNER: usize = 256;
+
+/// A convolution, or its gradient with respect to the image, ready for many images.
+///
+/// [`Conv::pack`] takes the kernel; [`Conv::run`] computes some rows of one answer.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    shape: ConvShape,
+    passes: Vec<Pass>,
+    /// Rows, columns and channels of what is read.
+    image: (usize, usize, usize),
+    /// Rows, columns and channels of the answer.
+    out: (usize, usize, usize),
+    backward: bool,
+}
+
+/// One pass: a product of patches and kernel elements.
+#[derive(Clone, Debug)]
+struct Pass {
+    y: Axis,
+    x: Axis,
+    /// Kernel elements in the order of the segments, one operand a group.
+    weights: Vec<PackedB>,
+}
+
+impl Conv {
+    /// The convolution.
+    pub fn forward(shape: ConvShape) -> Conv {
+        let (rows, columns) = shape.out();
+        let s = &shape;
+        let y = Axis::forward(
+            s.image.0,
+            rows,
+            s.padding.0.0,
+            s.kernel.0,
+            s.stride.0,
+            s.dilation.0,
+        );
+        let x = Axis::forward(
+            s.image.1,
+            columns,
+            s.padding.1.0,
+            s.kernel.1,
+            s.stride.1,
+            s.dilation.1,
+        );
+        Conv {
+            shape,
+            passes: vec![Pass::new(y, x, shape.groups)],
+            image: (s.image.0, s.image.1, s.channels),
+            out: (rows, columns, s.filters),
+            backward: false,
+        }
+    }
+
+    /// From the gradient with respect to the answer, the one with respect to the image.
+    pub fn backward(shape: ConvShape) -> Conv {
+        let (rows, columns) = shape.out();
+        let s = &shape;
+        let ys = Axis::backward(
+            s.image.0,
+            rows,
+            s.padding.0.0,
+            s.kernel.0,
+            s.stride.0,
+            s.dilation.0,
+        );
+        let xs = Axis::backward(
+            s.image.1,
+            columns,
+            s.padding.1.0,
+            s.kernel.1,
+            s.stride.1,
+            s.dilation.1,
+        );
+        let pairs = ys.iter().flat_map(|y| xs.iter().map(move |x| (y, x)));
+        Conv {
+            shape,
+            passes: pairs
+                .map(|(y, x)| Pass::new(y.clone(), x.clone(), shape.groups))
+                .collect(),
+            image: (rows, columns, s.filters),
+            out: (s.image.0, s.image.1, s.channels),
+            backward: true,
+        }
+    }
+
+    /// Numbers of the image that is read.
+    pub fn image_len(&self) -> usize {
+        self.image.0 * self.image.1 * self.image.2
+    }
+
+    /// Rows of the answer.
+    pub fn out_rows(&self) -> usize {
+        self.out.0
+    }
+
+    /// Numbers in a row of the answer.
+    pub fn out_row_len(&self) -> usize {
+        self.out.1 * self.out.2
+    }
+
+    /// Takes the kernel (rows, columns, channels of a group, filters) in C order.
+    ///
+    /// # Panics
+    /// If `w` has another length.
+    pub fn pack(&mut self, tier: Tier, w: &[f32]) {
+        let s = &self.shape;
+        assert!(
+            w.len() == s.kernel_len(),
+            "a kernel of {} elements",
+            w.len()
+        );
+        let (inner, outer) = (s.channels / s.groups, s.filters / s.groups);
+        // Channels of the sum, channels of the answer, of one group.
+        let (from, to) = if self.backward {
+            (outer, inner)
+        } else {
+            (inner, outer)
+        };
+        for pass in &mut self.passes {
+            for (g, packed) in pass.weights.iter_mut().enumerate() {
+                packed.shape(tier, pass.y.taps.len() * pass.x.taps.len() * from, to);
+                let mut row = 0;
+                for ty in &pass.y.taps {
+                    for tx in &pass.x.taps {
+                        let at = (ty.element * s.kernel.1 + tx.element) * inner * s.filters;
+                        let part = &w[at..at + inner * s.filters];
+                        let tap = Mat::rows_of(part, inner, s.filters)
+                            .column_range(g * outer..(g + 1) * outer);
+                        packed.write(row, if self.backward { tap.t() } else { tap });
+                        row += from;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows `rows` of the answer to one image.
+    ///
+    /// # Panics
+    /// If a length does not fit, or no kernel was packed for this tier.
+    pub fn run(
+        &self,
+        tier: Tier,
+        image: &[f32],
+        rows: Range<usize>,
+        out: &mut [f32],
+        epilogue: &Epilogue,
+        scratch: &mut Buffer,
+    ) {
+        assert!(
+            image.len() == self.image_len()
+                && rows.start <= rows.end
+                && rows.end <= self.out.0
+                && out.len() == rows.len() * self.out_row_len()
+                && epilogue.bias.is_none_or(|bias| bias.len() == self.out.2),
+            "lengths of a convolution"
+        );
+        if out.is_empty() {
+            return;
+        }
+        let kernels = Kernels::of(tier);
+        for pass in &self.passes {
+            pass.run(self, &kernels, image, rows.clone(), out, epilogue, scratch);
+        }
+        if !epilogue.activation.in_registers() {
+            epilogue.activation.apply(tier, out);
+        }
+    }
+}
+
+impl Pass {
+    fn new(y: Axis, x: Axis, groups: usize) -> Pass {
+        Pass {
+            y,
+            x,
+            weights: vec![PackedB::default(); groups],
+        }
+    }
+
+    fn run(
+        &self,
+        conv: &Conv,
+        kernels: &Kernels,
+        image: &[f32],
+        rows: Range<usize>,
+        out: &mut [f32],
+        epilogue: &Epilogue,
+        scratch: &mut Buffer,
+    ) {
+        let ys = self.y.outputs(rows.start, rows.end);
+        if ys.is_empty() || self.x.out == 0 {
+            return;
+        }
+        let (height, width, channels) = conv.image;
+        let (_, out_width, filters) = conv.out;
+        let (top, bottom) = self.y.span(ys.start, ys.end);
+        let (left, right) = self.x.span(0, self.x.out);
+        let view = window(
+            image,
+            (height, width),
+            channels,
+            top..bottom,
+            left..right,
+            scratch,
+        );
+        let groups = self.weights.len();
+        let inner = channels / groups;
+        let (blocks, segments) = self.segments(&view, channels, inner);
+        // Pixels of a row lie `step` apart; where rows follow one another at the same distance
+        // they are one long row.
+        let step = self.x.step * channels;
+        let mut grid = (ys.len(), self.x.out);
+        let mut down = (self.y.step * view.row, self.y.every * out_width * filters);
+        if down.0 == grid.1 * step && self.x.every == 1 && down.1 == grid.1 * filters {
+            grid = (1, grid.0 * grid.1);
+            down = (0, 0);
+        }
+        let tiles = grid.1.div_ceil(kernels.rows);
+        let first = (self.y.first + ys.start * self.y.every - rows.start) * out_width;
+        let first = (first + self.x.first) * filters;
+        let slope = match epilogue.activation {
+            Activation::Relu => 0.0,
+            Activation::LeakyRelu => LEAKY_SLOPE,
+            _ => 1.0,
+        };
+        let out_end = out.len();
+        let out = out.as_mut_ptr();
+        for (g, weights) in self.weights.iter().enumerate() {
+            assert!(
+                weights.panel_width() == kernels.panel()
+                    && weights.rows() == self.y.taps.len() * self.x.taps.len() * inner,
+                "no kernel packed for this tier"
+            );
+            for block in &blocks {
+                for p in 0..weights.panels() {
+                    let (panel, columns) = weights.panel(p, block.row);
+                    let at = g * weights.columns() + columns.start;
+                    let last = block.segments.end == segments.len();
+                    let bias = epilogue.bias.filter(|_| last);
+                    let mut args = Args {
+                        a: view.data,
+                        a_stride: step,
+                        segments: segments[block.segments.clone()].as_ptr(),
+                        segment_count: block.segments.len(),
+                        b: panel.as_ptr(),
+                        b_stride: kernels.panel(),
+                        c: out,
+                        c_stride: self.x.every * filters,
+                        width: columns.len(),
+                        b_padded: true,
+                        finish: Finish {
+                            alpha: 1.0,
+                            accumulate: block.row > 0,
+                            bias: bias.map_or(std::ptr::null(), |bias| bias[at..].as_ptr()),
+                            slope: if last { slope } else { 1.0 },
+                        },
+                    };
+                    for y in 0..grid.0 {
+                        let mut from = 0;
+                        for t in 0..tiles {
+                            let to = (t + 1) * grid.1 / tiles;
+                            let c = first + y * down.1 + from * args.c_stride + at;
+                            debug_assert!(
+                                c + (to - from - 1) * args.c_stride + args.width <= out_end
+                            );
+                            // SAFETY: the window holds all pixels that outputs `ys` and all
+                            // columns of this pass read, so every segment lies within it; the
+                            // panel holds a row for each step; the outputs are pixels of `out`.
+                            unsafe {
+                                args.a = view.data.add(y * down.0 + from * step + g * inner);
+                                args.c = out.add(c);
+                                kernels.run(ROWS, to - from, &args);
+                            }
+                            from = to;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the patch of the first output lies in the window, and its division into blocks.
+    fn segments(&self, view: &Window, channels: usize, inner: usize) -> (Vec<Block>, Vec<Segment>) {
+        let mut segments: Vec<Segment> = Vec::new();
+        let mut blocks: Vec<Block> = Vec::new();
+        let origin = |axis: &Axis| axis.taps.first().map_or(0, |tap| tap.at);
+        let (top, left) = (origin(&self.y), origin(&self.x));
+        let (mut row, mut size) = (0, 0);
+        let mut begin = 0;
+        for ty in &self.y.taps {
+            let mut fresh = true;
+            let line = (ty.at - top) * view.row as isize;
+            for tx in &self.x.taps {
+                let mut at = line + (tx.at - left) * channels as isize;
+                let mut left = inner;
+                while left > 0 {
+                    if size == INNER {
+                        blocks.push(Block {
+                            segments: begin..segments.len(),
+                            row: row - size,
+                        });
+                        begin = segments.len();
+                        size = 0;
+                        fresh = true;
+                    }
+                    let len = left.min(INNER - size);
+                    match segments.last_mut() {
+                        Some(last) if !fresh && last.at + last.len as isize == at => {
+                            last.len += len
+                        }
+                        _ => segments.push(Segment { at, len }),
+                    }
+                    fresh = false;
+                    at += len as isize;
+                    left -= len;
+                    size += len;
+                    row += len;
+                }
+            }
+        }
+        if size > 0 || blocks.is_empty() {
+            blocks.push(Block {
+                segments: begin..segments.len(),
+                row: row - size,
+            });
+        }
+        (blocks, segments)
+    }
+}
+
+/// A stretch of the inner dimension.
+#[derive(Clone, Debug)]
+struct Block {
+    segments: Range<usize>,
+    /// First row of the packed kernel.
+    row: usize,
+}
