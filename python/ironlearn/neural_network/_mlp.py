@@ -119,10 +119,13 @@ class _Rates(Schedule):
 
     def rate(self, base: float, step: int, steps_per_epoch: int, total_steps: int) -> float:
         """Return the learning rate of step number `step`."""
+        return base * self.factor(step // max(1, steps_per_epoch))
+
+    def factor(self, epoch: int) -> float:
+        """Return what the rate of an epoch is multiplied by."""
         if self.kind == "invscaling":
-            seen = step // max(1, steps_per_epoch) * self.n_samples
-            return float(base / (seen + 1) ** self.power)
-        return base * self.scale
+            return float((epoch * self.n_samples + 1) ** -self.power)
+        return self.scale
 
 
 class SparseRows(Batches):
@@ -589,6 +592,7 @@ class _Watch(Callback):
         self.waited = self.waited + 1 if worse else 0
         if owner.verbose:
             print(told)
+        before = self._rates.factor(self.epochs - 1)
         if self.waited > owner.n_iter_no_change:
             slow = owner.solver == "sgd" and owner.learning_rate == "adaptive"
             if slow and owner.learning_rate_init * self._rates.scale > 1e-6:
@@ -596,6 +600,11 @@ class _Watch(Callback):
                 self.waited = 0
             else:
                 self.converged = trainer.stop = True
+        # Momentum is a sum of steps, not of gradients: those taken keep the length they had.
+        slower = before / self._rates.factor(self.epochs)
+        if slower != 1.0:
+            for velocity in trainer.optimizer.slots.get("velocity", ()):
+                velocity *= np.float32(slower)
 
 
 def _single(X: Any) -> NDArray[Any]:
