@@ -25,6 +25,8 @@ ROWS = {
     "_csr": 0,
     "_vocabulary": 0,
     "_feedforward": 0,
+    "_images": 0,
+    "_plots": 0,
     "base": 1,
     "naive_bayes": 2,
     "tree": 2,

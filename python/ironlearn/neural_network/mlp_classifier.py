@@ -292,7 +292,8 @@ class MLPClassifier(Classifier, MLP):
             return columns.astype(np.float64)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        labels, codes = encode_classes(y)
+        labels, numbers = encode_classes(y)
+        codes = numbers.astype(np.intp)
         if again or classes is not None:
             known = self.classes_ if again else np.unique(column_or_1d(classes))
             unknown = np.setdiff1d(labels, known)

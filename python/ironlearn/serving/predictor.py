@@ -92,6 +92,7 @@ _PREDICTORS: dict[str, str] = {
     "SVR": "ironlearn.serving.kernel_svm:SVRPredictor",
     "MLPClassifier": "ironlearn.serving.feed_forward:PerceptronPredictor",
     "MLPRegressor": "ironlearn.serving.feed_forward:PerceptronRegressionPredictor",
+    "CNNClassifier": "ironlearn.serving.images:ImageClassifierPredictor",
     "Network": "ironlearn.serving.network:NetworkPredictor",
 }
 
