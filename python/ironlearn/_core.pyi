@@ -470,3 +470,58 @@ class KernelModel:
     def predict_proba(
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
+
+class RecurrentTape:
+    """What the forward pass of a recurrent layer keeps for its backward pass."""
+
+def nn_recurrent(
+    kind: str,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    keep: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    RecurrentTape | None,
+]:
+    """All states of the cell `kind` ("lstm", "gru", "tanh", "relu"), the last state, the last cell
+    state (LSTM), and the tape if `keep`."""
+
+def nn_recurrent_backward(
+    kind: str,
+    gy: NDArray[np.float32] | None,
+    gh: NDArray[np.float32] | None,
+    gc: NDArray[np.float32] | None,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    tape: RecurrentTape,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    needs_x: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]:
+    """Gradients of x (if `needs_x`), w, u, b, bu (GRU), h0 and c0 (LSTM)."""

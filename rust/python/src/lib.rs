@@ -13,6 +13,7 @@ mod kmeans_model;
 mod linear_svm;
 mod nn_optimizer;
 mod nn_plan;
+mod nn_recurrent;
 mod rows;
 mod trees;
 
@@ -58,6 +59,8 @@ mod _core {
     use crate::nn_optimizer::nn_optimizer_step;
     #[pymodule_export]
     use crate::nn_plan::Plan;
+    #[pymodule_export]
+    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
     #[pymodule_export]
     use crate::rows::csr_is_whole;
     #[pymodule_export]

@@ -8,6 +8,7 @@ use super::layers::dropout::Dropout;
 use super::layers::embedding::Embedding;
 use super::layers::pool::{Kind, Pool};
 use super::options::{Options, Value};
+use super::recurrent::Recurrent;
 use super::wide::Wide;
 use crate::error::{Error, Result};
 
@@ -34,7 +35,7 @@ impl Node {
 }
 
 /// The kinds of steps, for error messages.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 15] = [
     "dense",
     "activation",
     "flatten",
@@ -47,6 +48,9 @@ const KINDS: [&str; 12] = [
     "global_max_pool",
     "global_avg_pool",
     "softmax",
+    "lstm",
+    "gru",
+    "rnn",
 ];
 
 fn too_large(what: &'static str, given: String) -> Error {
@@ -162,6 +166,20 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             let size = o.pair_or("size", 1, (2, 2))?;
             let stride = o.pair_or("stride", 1, size)?;
             Box::new(Pool::new(i, shape, kind, size, stride, o.padding()?)?)
+        }
+        "lstm" | "gru" | "rnn" => {
+            let units = o.count("units", 1)?;
+            let sequences = o.flag_or("return_sequences", false)?;
+            let reverse = o.flag_or("reverse", false)?;
+            let masked = o.flag_or("masked", false)?;
+            let name = if o.kind == "rnn" {
+                o.text_or("activation", "tanh")?
+            } else {
+                o.kind.to_string()
+            };
+            Box::new(Recurrent::new(
+                i, shape, &name, units, sequences, reverse, masked,
+            )?)
         }
         "global_max_pool" => Box::new(Pool::global(i, shape, Kind::Max)?),
         _ => Box::new(Pool::global(i, shape, Kind::Average)?),
