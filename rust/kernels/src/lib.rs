@@ -16,6 +16,7 @@ pub mod gemm;
 pub mod kernel_rows;
 pub mod linear;
 pub mod moments;
+pub mod pool;
 pub mod split;
 pub mod sums;
 pub mod tier;

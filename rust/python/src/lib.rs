@@ -11,6 +11,8 @@ mod kernel_svm;
 mod kmeans;
 mod kmeans_model;
 mod linear_svm;
+mod nn_conv;
+mod nn_pool;
 mod rows;
 mod trees;
 
@@ -52,6 +54,10 @@ mod _core {
     use crate::kmeans_model::KMeansModel;
     #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit, linear_svr_fit};
+    #[pymodule_export]
+    use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
+    #[pymodule_export]
+    use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
     #[pymodule_export]
     use crate::rows::csr_is_whole;
     #[pymodule_export]

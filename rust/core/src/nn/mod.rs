@@ -1,0 +1,6 @@
+//! Operations of neural networks: kernels over whole batches, in parallel.
+
+pub mod conv;
+pub mod gemm;
+pub mod pool;
+mod scratch;
