@@ -470,3 +470,78 @@ class KernelModel:
     def predict_proba(
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
+
+_F32 = NDArray[np.float32]
+_Pair = tuple[int, int]
+_Padding = tuple[tuple[int, int], tuple[int, int]]
+
+def conv2d(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes ``activation(x * w + b)`` to ``y``."""
+
+def conv2d_grad_input(
+    gy: _F32,
+    w: _F32,
+    gx: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `conv2d`'s input to ``gx``."""
+
+def conv2d_grad_weight(
+    x: _F32,
+    gy: _F32,
+    gw: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `conv2d`'s kernel to ``gw``."""
+
+def activation_backward_sums(
+    gy: _F32, y: _F32, gz: _F32, gb: _F32, *, activation: str, n_threads: int
+) -> None:
+    """Writes ``gy`` times the slope at ``y`` to ``gz``, and its sums by channel to ``gb``."""
+
+def max_pool2d(
+    x: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    size: _Pair,
+    stride: _Pair,
+    padding: _Padding,
+    n_threads: int,
+) -> None:
+    """Writes each window's maximum to ``y`` and its place to ``argmax``."""
+
+def max_pool2d_backward(gy: _F32, argmax: NDArray[np.int32], gx: _F32, *, n_threads: int) -> None:
+    """Writes the gradient of `max_pool2d`'s input to ``gx``."""
+
+def avg_pool2d(
+    x: _F32, y: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
+) -> None:
+    """Writes each window's mean to ``y``."""
+
+def avg_pool2d_backward(
+    gy: _F32, gx: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
+) -> None:
+    """Writes the gradient of `avg_pool2d`'s input to ``gx``."""

@@ -20,6 +20,7 @@ pub mod linear;
 pub mod moments;
 pub mod optimizer;
 pub mod pieces;
+pub mod pool;
 pub mod split;
 pub mod sums;
 pub mod tier;

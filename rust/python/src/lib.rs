@@ -13,6 +13,8 @@ mod kmeans_model;
 mod linear_svm;
 mod nn_optimizer;
 mod nn_plan;
+mod nn_conv;
+mod nn_pool;
 mod rows;
 mod trees;
 
@@ -58,6 +60,9 @@ mod _core {
     use crate::nn_optimizer::nn_optimizer_step;
     #[pymodule_export]
     use crate::nn_plan::Plan;
+    use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
+    #[pymodule_export]
+    use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
     #[pymodule_export]
     use crate::rows::csr_is_whole;
     #[pymodule_export]

@@ -10,6 +10,12 @@ class CpuOps(
     CpuGraph,
     Ops,
 ):
+from ironlearn.nn.backend.cpu.convolution import CpuConvolutionOps
+from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
+from ironlearn.nn.backend.ops import Ops
+
+
+class CpuOps(CpuConvolutionOps, CpuPoolingOps, Ops):
     """All operations on NumPy arrays.
 
     An override has the signature and the defaults of the base operation and is marked `native`,
