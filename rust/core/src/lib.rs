@@ -10,6 +10,7 @@ pub mod float;
 pub mod forest;
 pub mod kmeans;
 pub mod naive_bayes;
+pub mod nn;
 pub mod parallel;
 pub mod rng;
 pub mod svm;

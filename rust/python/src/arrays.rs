@@ -3,7 +3,7 @@
 use ironlearn_core::error::Error;
 use numpy::{
     Element, PyArray, PyArray1, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
-    PyReadonlyArray2, PyUntypedArrayMethods,
+    PyReadonlyArray2, PyReadwriteArray, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -34,6 +34,22 @@ pub fn slice<'a, T: Element, D: numpy::ndarray::Dimension>(
         return Err(error());
     }
     array.as_slice().map_err(|_| error())
+}
+
+/// The C-contiguous elements of `array`, to write to, or an error that names it.
+pub fn slice_mut<'a, T: Element, D: numpy::ndarray::Dimension>(
+    name: &'static str,
+    array: &'a mut PyReadwriteArray<'_, T, D>,
+) -> PyResult<&'a mut [T]> {
+    let error = to_py(Error::Shape {
+        name,
+        given: format!("strides {:?}", array.strides()),
+        expected: "a C-contiguous array".into(),
+    });
+    if !array.is_c_contiguous() {
+        return Err(error);
+    }
+    array.as_slice_mut().map_err(|_| error)
 }
 
 /// An error unless `array` has `expected` elements.
