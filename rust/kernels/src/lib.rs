@@ -18,6 +18,7 @@ pub mod gemm;
 pub mod kernel_rows;
 pub mod linear;
 pub mod moments;
+pub mod recurrent;
 pub mod optimizer;
 pub mod pieces;
 pub mod pool;
