@@ -66,6 +66,7 @@ NN_ROWS = {
     "plan": 5,
     "inference": 5.5,
     "models": 6,
+    "pretrained": 6,
     "state": 6,
     "checkpoint": 6.5,
     "diagnosis": 6.5,

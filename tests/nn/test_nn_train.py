@@ -213,6 +213,23 @@ def test_iterators_train_as_arrays_do() -> None:
     assert same(*nets)
 
 
+def test_bytes_stand_for_zero_to_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (40, 4), dtype=np.uint8)
+    y = (x[:, 0] > 127).astype(np.int64)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    nets = []
+    for inputs in (x, mapped, x.astype(np.float32) * np.float32(1 / 255)):
+        nets.append(network(classes=2))
+        Trainer(nets[-1], "cross_entropy", "adam").fit(ArrayData(inputs, y, batch_size=8), epochs=2)
+    assert same(nets[0], nets[1])
+    assert same(nets[0], nets[2])
+    np.testing.assert_array_equal(
+        predict(nets[0], x), predict(nets[0], x.astype(np.float32) * np.float32(1 / 255))
+    )
+
+
 # Ctrl-C ---------------------------------------------------------------------------------------
 
 

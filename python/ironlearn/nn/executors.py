@@ -75,6 +75,7 @@ class Eager:
         self.seed = seed
         self.accumulate = accumulate
         self.dtype = dtype_of(network)
+        self.buffers = list(network.named_buffers().values())
 
     def steps(self, data: Batches, epoch: int, start: int) -> Iterator[list[Batch]]:
         """Yield the batches of each step of `epoch`, from batch `start` on."""
@@ -92,7 +93,7 @@ class Eager:
         """
         done: list[Measured] = []
         for i, (batches, rate) in enumerate(zip(steps, rates, strict=True)):
-            put_back = keep_buffers(self.network)
+            put_back = keep_buffers(self.buffers)
             try:
                 done.append(self._step(batches, rate, first + i, done))
             except BaseException:
