@@ -2,7 +2,7 @@
 
 ``python benches/mnist_cnn.py --json mnist.json`` trains ``CNNClassifier`` with a preset on MNIST in
 ``IRONLEARN_DATA`` (``mnist/``) for each seed. What is measured while training comes from images
-held back from the 60,000; the 10,000 test images are looked at when a training has ended. The trainings
+held back from the 60,000; the 10,000 test images are looked at when a training has ended. Trainings
 write checkpoints beside the file, and both are gone on with when the command is run again.
 """
 

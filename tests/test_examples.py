@@ -66,11 +66,7 @@ def test_the_plot_of_a_tree_is_written(tmp_path: Path) -> None:
     ("name", "arguments", "files"),
     [
         ("mlp_classifier", ["training.png"], ["training.png"]),
-        (
-            "cnn_classifier",
-            [".", "--epochs", "1"],
-            ["confusion.png", "samples.png", "training.png"],
-        ),
+        ("cnn_classifier", [".", "--epochs=1"], ["confusion.png", "samples.png", "training.png"]),
     ],
 )
 def test_the_plots_of_networks_are_written(
