@@ -1,17 +1,15 @@
-//! Parallel drivers of the neural networks' kernels, one file a family.
+//! Operations of neural networks: kernels over whole batches, in parallel, one file a family.
 
-pub mod recurrent;
-//! Operations of neural networks: kernels over whole batches, in parallel.
-
-pub mod optimizer;
-pub mod conv;
-pub mod gemm;
-pub mod pool;
-mod scratch;
 pub mod attention;
+pub mod conv;
 pub mod embedding;
+pub mod gemm;
 pub mod norm;
+pub mod optimizer;
 pub mod pointwise;
+pub mod pool;
+pub mod recurrent;
+mod scratch;
 pub mod softmax;
 
 /// Elements that a chunk of elementwise work has at most: they and their like fit into the
