@@ -436,7 +436,7 @@ class NeuralClassifier(Classifier, NeuralEstimator):
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, but y contains only "
-                f"one class: {classes[0]!r}"
+                f"one class: {classes.tolist()[0]!r}"
             )
 
     def _known_codes(self, y: Any) -> NDArray[np.int64]:
@@ -445,7 +445,7 @@ class NeuralClassifier(Classifier, NeuralEstimator):
         places = np.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         wrong = self.classes_[places] != y
         if np.any(wrong):
-            label = y[np.flatnonzero(wrong)[0]]
+            label = y[wrong].tolist()[0]
             raise ValueError(
                 f"y holds the label {label!r}, which is not among the classes "
                 f"{_shown(self.classes_)}."

@@ -1,5 +1,6 @@
 //! From a list of steps to the layers of a plan.
 
+use super::conv::{Conv2d, Conv2dMaxPool, Spec};
 use super::layer::{Layer, MOST_PARAMETERS, invalid};
 use super::layers::activation::Activate;
 use super::layers::batch_norm::BatchNorm;
@@ -35,8 +36,10 @@ impl Node {
 }
 
 /// The kinds of steps, for error messages.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 17] = [
     "dense",
+    "conv2d",
+    "conv2d_max_pool",
     "activation",
     "flatten",
     "reshape",
@@ -136,6 +139,23 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
                 return Ok(Some(Node::Wide(Wide::new(dense))));
             }
             Box::new(dense)
+        }
+        "conv2d" | "conv2d_max_pool" => {
+            let spec = Spec {
+                filters: o.count("filters", 1)?,
+                kernel: o.pair_or("kernel", 1, (3, 3))?,
+                stride: o.pair_or("stride", 1, (1, 1))?,
+                dilation: o.pair_or("dilation", 1, (1, 1))?,
+                padding: o.padding()?,
+                bias: o.flag_or("use_bias", true)?,
+                activation: o.activation()?,
+            };
+            if o.kind == "conv2d" {
+                Box::new(Conv2d::new(i, shape, spec)?)
+            } else {
+                let pool = o.pair_or("pool", 1, (2, 2))?;
+                Box::new(Conv2dMaxPool::new(i, shape, spec, pool)?)
+            }
         }
         "activation" => Box::new(Activate::new(i, shape, &o.text_or("name", "")?)?),
         "softmax" => Box::new(Activate::new(i, shape, "softmax")?),
