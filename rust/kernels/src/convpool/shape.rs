@@ -123,7 +123,9 @@ impl Shape {
         let width = self.width.saturating_add(left).saturating_add(right);
         let reach = |axis: usize| self.kernel[axis].saturating_mul(self.dilation[axis]);
         // Rows of a patch may be rounded up to whole registers.
-        let run = self.kernel[1].saturating_mul(self.channels).saturating_add(16);
+        let run = self.kernel[1]
+            .saturating_mul(self.channels)
+            .saturating_add(16);
         let few = |sizes: [usize; 3]| {
             let all = sizes.into_iter().try_fold(1usize, usize::checked_mul);
             all.is_some_and(|n| n < 1 << 31)
