@@ -36,9 +36,9 @@ impl Node {
 
 /// The kinds of steps, for error messages.
 const KINDS: [&str; 14] = [
+    "dense",
     "conv2d",
     "conv2d_max_pool",
-    "dense",
     "activation",
     "flatten",
     "reshape",
@@ -136,6 +136,23 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             }
             Box::new(dense)
         }
+        "conv2d" | "conv2d_max_pool" => {
+            let spec = Spec {
+                filters: o.count("filters", 1)?,
+                kernel: o.pair_or("kernel", 1, (3, 3))?,
+                stride: o.pair_or("stride", 1, (1, 1))?,
+                dilation: o.pair_or("dilation", 1, (1, 1))?,
+                padding: o.padding()?,
+                bias: o.flag_or("use_bias", true)?,
+                activation: o.activation()?,
+            };
+            if o.kind == "conv2d" {
+                Box::new(Conv2d::new(i, shape, spec)?)
+            } else {
+                let pool = o.pair_or("pool", 1, (2, 2))?;
+                Box::new(Conv2dMaxPool::new(i, shape, spec, pool)?)
+            }
+        }
         "activation" => Box::new(Activate::new(i, shape, &o.text_or("name", "")?)?),
         "softmax" => Box::new(Activate::new(i, shape, "softmax")?),
         "dropout" => {
@@ -155,27 +172,6 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             let mask = o.flag_or("mask_zero", false)?;
             let table = Embedding::new(i, shape, rows, width, mask)?;
             return Ok(Some(Node::Embedding(table)));
-        }
-        "conv2d" | "conv2d_max_pool" => {
-            let spec = Spec {
-                filters: o.count("filters", 1)?,
-                kernel: o.pair_or("kernel", 1, (1, 1))?,
-                stride: o.pair_or("stride", 1, (1, 1))?,
-                dilation: o.pair_or("dilation", 1, (1, 1))?,
-                padding: o.padding()?,
-                bias: o.flag_or("use_bias", true)?,
-                activation: o.activation()?,
-            };
-            if o.kind == "conv2d" {
-                Box::new(Conv2d::new(i, shape, spec)?)
-            } else {
-                Box::new(Conv2dMaxPool::new(
-                    i,
-                    shape,
-                    spec,
-                    o.pair_or("pool", 1, (2, 2))?,
-                )?)
-            }
         }
         "max_pool2d" | "avg_pool2d" => {
             let kind = if o.kind == "max_pool2d" {

@@ -1,5 +1,6 @@
 //! Any convolution, without pooling.
 
+use super::few::{self, FEW};
 use super::panels::{pack_panels, panels_len, rows_by_panels};
 use super::patches::Source;
 use super::simd::Simd;
@@ -25,7 +26,7 @@ pub struct Conv {
     patches: Source,
     /// Patches of the output's gradient, where the input's gradient is a convolution of it.
     reverse: Option<Source>,
-    /// Images that the backward pass works on together.
+    /// Images that are worked on together.
     group: usize,
     /// Pixels of a block of the weight gradient.
     block: usize,
@@ -40,40 +41,26 @@ impl Conv {
         shape.check();
         assert!(shape.out_pixels() > 0, "{shape:?}");
         let (lanes, rows) = dispatch(tier, Lanes);
-        let [[top, _], [left, _]] = shape.padding.map(|p| p.map(|n| n as isize));
-        let patches = Source {
-            size: [shape.height, shape.width],
-            channels: shape.channels,
-            kernel: shape.kernel,
-            dilation: shape.dilation,
-            stride: shape.stride,
-            before: [top, left],
-            patches: [shape.out_height(), shape.out_width()],
-        };
-        let reach = |axis: usize| (shape.dilation[axis] * (shape.kernel[axis] - 1)) as isize;
         // With a stride most products of that convolution would be with zeros, and with small
         // images many are with its frame of zeros; then products are added where they belong.
-        let few = 4 * shape.height * shape.width <= 5 * shape.out_pixels();
-        let reverse = (shape.stride == [1, 1] && few).then(|| Source {
-            size: [shape.out_height(), shape.out_width()],
-            channels: shape.filters,
-            kernel: shape.kernel,
-            dilation: shape.dilation,
-            stride: [1, 1],
-            before: [reach(0) - top, reach(1) - left],
-            patches: [shape.height, shape.width],
-        });
+        let close = 4 * shape.height * shape.width <= 5 * shape.out_pixels();
+        let most = ((1 << 31) / shape.source().framed()).clamp(1, images.max(1));
         Conv {
             shape,
             activation,
             tier,
             lanes,
             rows,
-            patches,
-            reverse,
-            group: PIXELS.div_ceil(shape.out_pixels()).min(images.max(1)),
+            patches: shape.source(),
+            reverse: shape.reverse().filter(|_| close),
+            group: PIXELS.div_ceil(shape.out_pixels()).min(most),
             block: (BLOCK / shape.patch_len()).clamp(4 * rows, PIXELS),
         }
+    }
+
+    /// Whether patches lie in the lanes.
+    fn few(&self) -> bool {
+        self.shape.filters <= FEW && self.shape.dilation[1] == 1
     }
 
     /// Sizes of the convolution.
@@ -83,6 +70,9 @@ impl Conv {
 
     /// Length of `packed` in [`Conv::forward`].
     pub fn packed_len(&self) -> usize {
+        if self.few() {
+            return few::packed_len(self.lanes, &self.patches, self.shape.filters);
+        }
         panels_len(self.lanes, self.shape.patch_len(), self.shape.filters)
     }
 
@@ -98,7 +88,12 @@ impl Conv {
     pub fn pack(&self, w: &[f32], b: Option<&[f32]>, packed: &mut [f32]) {
         let filters = self.shape.filters;
         assert_eq!(w.len(), self.shape.weights_len());
-        pack_panels(self.lanes, self.shape.patch_len(), filters, w, b, packed);
+        assert_eq!(packed.len(), self.packed_len());
+        if self.few() {
+            few::pack(self.lanes, &self.patches, filters, w, b, packed);
+        } else {
+            pack_panels(self.lanes, self.shape.patch_len(), filters, w, b, packed);
+        }
     }
 
     /// Brings weights into the order in which the gradient of the input needs them.
@@ -128,10 +123,13 @@ impl Conv {
 
     /// Length of `scratch` in calls.
     pub fn scratch_len(&self) -> usize {
-        self.patches_len()
-            .max(self.shape.weights_len())
-            .next_multiple_of(16)
+        let reverse = self.reverse.as_ref().map_or(0, |r| r.frames(self.group));
+        let all = room(self.patches.frames(self.group))
+            + room(reverse)
+            + room(self.patches_len())
             + room(self.rows * self.shape.patch_len())
+            + room(self.few_len());
+        all.max(self.shape.weights_len())
     }
 
     /// Patches of a tile or of a block of the weight gradient.
@@ -139,6 +137,15 @@ impl Conv {
         let patch = self.shape.patch_len();
         let tile = patch.max(self.reverse.as_ref().map_or(0, Source::len));
         (self.rows * tile.max(self.shape.filters)).max(self.block * patch)
+    }
+
+    /// The gradient of few filters.
+    fn few_len(&self) -> usize {
+        if self.few() {
+            self.shape.filters * few::rows_len(self.lanes, &self.patches)
+        } else {
+            0
+        }
     }
 
     /// Outputs of the images `x`.
@@ -150,18 +157,27 @@ impl Conv {
         assert_eq!(y.len(), images * self.shape.output_len());
         assert_eq!(x.len(), images * self.shape.input_len());
         assert_eq!(packed.len(), self.packed_len());
-        let task = Product {
-            source: &self.patches,
-            rows: self.rows,
-            x,
-            panels: packed,
-            filters: self.shape.filters,
-            activation: self.activation,
-            tier: self.tier,
-            y,
-            tile: scratch,
-        };
-        dispatch(self.tier, task);
+        let mut scratch = scratch;
+        let frame = cut(&mut scratch, self.patches.frames(self.group));
+        let tile = cut(&mut scratch, self.patches_len());
+        for (x, y) in x
+            .chunks(self.group * self.shape.input_len())
+            .zip(y.chunks_mut(self.group * self.shape.output_len()))
+        {
+            let task = Product {
+                source: &self.patches,
+                rows: self.rows,
+                x: self.patches.frame(x, frame),
+                panels: packed,
+                filters: self.shape.filters,
+                activation: self.activation,
+                tier: self.tier,
+                few: self.few(),
+                y,
+                tile,
+            };
+            dispatch(self.tier, task);
+        }
     }
 
     /// Adds the gradients of weights and bias to `gw` and `gb`, and writes that of the input to
@@ -193,6 +209,9 @@ impl Conv {
             assert_eq!(gx.len(), x.len());
             assert_eq!(turned.len(), self.turned_len());
         }
+        let mut scratch = scratch;
+        let few = cut(&mut scratch, self.few_len());
+        few.fill(0.0);
         for first in (0..images).step_by(self.group) {
             let count = self.group.min(images - first);
             let (inside, outside) = (
@@ -212,9 +231,22 @@ impl Conv {
                     gw,
                     gb: gb.as_deref_mut(),
                     gx: part,
+                    few,
                     scratch,
                 },
             );
+        }
+        if !few.is_empty() {
+            let (filters, [rows, columns]) = (self.shape.filters, self.shape.kernel);
+            let run = columns * self.shape.channels;
+            let padded = run.next_multiple_of(self.lanes);
+            for (i, from) in few.chunks_exact(padded).enumerate() {
+                let (o, ky) = (i / rows, i % rows);
+                let to = gw[ky * run * filters + o..].iter_mut().step_by(filters);
+                for (to, from) in to.zip(&from[..run]) {
+                    *to += from;
+                }
+            }
         }
     }
 }
@@ -237,6 +269,7 @@ struct Product<'a> {
     filters: usize,
     activation: Activation,
     tier: Tier,
+    few: bool,
     y: &'a mut [f32],
     tile: &'a mut [f32],
 }
@@ -244,6 +277,12 @@ impl Task for Product<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        if self.few {
+            // SAFETY: the tier is there.
+            unsafe { few::forward::<S>(self.source, self.x, self.panels, self.filters, self.y) };
+            self.activation.apply(self.tier, self.y);
+            return;
+        }
         let patch = self.source.len();
         assert!(self.tile.len() >= self.rows * patch && self.rows == S::ROWS);
         for (i, y) in self.y.chunks_mut(self.rows * self.filters).enumerate() {
@@ -278,6 +317,7 @@ struct Backward<'a> {
     gw: &'a mut [f32],
     gb: Option<&'a mut [f32]>,
     gx: Option<(&'a mut [f32], &'a [f32])>,
+    few: &'a mut [f32],
     scratch: &'a mut [f32],
 }
 impl Task for Backward<'_> {
@@ -287,30 +327,40 @@ impl Task for Backward<'_> {
         let layer = self.layer;
         let (patch, filters) = (layer.shape.patch_len(), layer.shape.filters);
         let mut scratch = self.scratch;
+        let frame = cut(&mut scratch, layer.patches.frames(layer.group));
         let a = cut(&mut scratch, layer.patches_len());
         before_activation(layer.activation, self.g, self.y);
         let g: &[f32] = self.g;
         if let Some(gb) = self.gb {
             outer::add_columns(g, gb);
         }
-        for (i, g) in g.chunks(layer.block * filters).enumerate() {
-            let count = g.len() / filters;
+        let x = layer.patches.frame(self.x, frame);
+        if layer.few() {
             // SAFETY: the tier is there.
-            unsafe {
-                layer.patches.gather::<S>(self.x, i * layer.block, count, a);
-                outer::add_outer::<S>(a, g, count, patch, filters, self.gw);
+            unsafe { few::weights::<S>(&layer.patches, x, g, filters, self.few) };
+        } else {
+            for (i, g) in g.chunks(layer.block * filters).enumerate() {
+                let count = g.len() / filters;
+                // SAFETY: the tier is there.
+                unsafe {
+                    layer.patches.gather::<S>(x, i * layer.block, count, a);
+                    outer::add_outer::<S>(a, g, count, patch, filters, self.gw);
+                }
             }
         }
         let Some((gx, turned)) = self.gx else { return };
         if let Some(reverse) = &layer.reverse {
+            let images = gx.len() / layer.shape.input_len();
+            let frame = cut(&mut scratch, reverse.frames(images));
             let task = Product {
                 source: reverse,
                 rows: layer.rows,
-                x: g,
+                x: reverse.frame(g, frame),
                 panels: turned,
                 filters: layer.shape.channels,
                 activation: Activation::Linear,
                 tier: layer.tier,
+                few: false,
                 y: gx,
                 tile: a,
             };

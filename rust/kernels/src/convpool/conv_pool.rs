@@ -1,7 +1,7 @@
 //! A convolution whose output is pooled at once.
 
 use super::panels::{pack_panels, panels_len};
-use super::patches::{pad, unpad};
+use super::patches::Source;
 use super::pool_backward as backward;
 use super::pool_backward::{BLOCK, SHORT_RUN};
 use super::pool_forward::{self as forward, Reach};
@@ -23,13 +23,12 @@ pub struct ConvPool {
     activation: Activation,
     tier: Tier,
     lanes: usize,
+    source: Source,
     reach: Reach,
     /// Where the first patch of each cell of a group begins.
     cells: Vec<u32>,
     /// Images that are worked on together.
     group: usize,
-    /// Numbers of an image with its frame.
-    framed: usize,
 }
 
 impl ConvPool {
@@ -48,15 +47,14 @@ impl ConvPool {
     pub fn new(tier: Tier, shape: Shape, activation: Activation, images: usize) -> ConvPool {
         shape.check();
         assert!(ConvPool::covers(&shape), "{shape:?}");
-        let [[top, bottom], [left, right]] = shape.padding;
-        let wide = left + shape.width + right;
+        let source = shape.source();
         let reach = Reach {
-            row: wide * shape.channels,
+            row: source.row(),
             pixel: shape.channels,
             rows: shape.kernel[0],
             run: shape.kernel[1] * shape.channels,
         };
-        let framed = (top + shape.height + bottom) * reach.row;
+        let framed = source.framed();
         let [rows, columns] = [shape.out_height() / 2, shape.out_width() / 2];
         let most = ((1 << 31) / framed).clamp(1, images.max(1));
         let group = PASS.div_ceil(rows * columns).min(most);
@@ -74,10 +72,10 @@ impl ConvPool {
             activation,
             tier,
             lanes: dispatch(tier, Lanes).0,
+            source,
             reach,
             cells,
             group,
-            framed,
         }
     }
 
@@ -138,16 +136,7 @@ impl ConvPool {
     /// Length of `scratch` in calls.
     pub fn scratch_len(&self) -> usize {
         let lists = self.lists_len();
-        2 * room(self.frame_len()) + room(self.turned_len()) + 2 * room(lists)
-    }
-
-    /// A group of images with their frames.
-    fn frame_len(&self) -> usize {
-        if self.shape.unpadded() {
-            0
-        } else {
-            self.group * self.framed
-        }
+        2 * room(self.source.frames(self.group)) + room(self.turned_len()) + 2 * room(lists)
     }
 
     /// Gradients of a block, in lists by position, or four pixels for each weight.
@@ -172,7 +161,7 @@ impl ConvPool {
         assert_eq!(argmax.len(), y.len());
         assert_eq!(x.len(), images * self.shape.input_len());
         assert_eq!(packed.len(), self.packed_len());
-        let frame = cut(&mut scratch, self.frame_len());
+        let frame = cut(&mut scratch, self.source.frames(self.group));
         let out = self.group * self.pooled_len();
         for ((x, y), argmax) in x
             .chunks(self.group * self.shape.input_len())
@@ -180,7 +169,7 @@ impl ConvPool {
             .zip(argmax.chunks_mut(out))
         {
             let cells = &self.cells[..y.len() / self.shape.filters];
-            let x = self.framed(x, frame);
+            let x = self.source.frame(x, frame);
             dispatch(
                 self.tier,
                 Forward {
@@ -196,18 +185,6 @@ impl ConvPool {
                 self.activation.apply(self.tier, y);
             }
         }
-    }
-
-    /// The images with their frame of zeros, where there is one.
-    fn framed<'a>(&self, x: &'a [f32], frame: &'a mut [f32]) -> &'a [f32] {
-        if self.shape.unpadded() {
-            return x;
-        }
-        let images = x.len() / self.shape.input_len();
-        let size = [self.shape.height, self.shape.width];
-        let frame = &mut frame[..images * self.framed];
-        pad(x, size, self.shape.channels, self.shape.padding, frame);
-        frame
     }
 
     /// Adds the gradients of weights and bias to `gw` and `gb`, and writes that of the input to
@@ -242,8 +219,8 @@ impl ConvPool {
             assert_eq!(turned.len(), self.turned_len());
         }
         let short = self.reach.run <= SHORT_RUN;
-        let a = cut(&mut scratch, self.frame_len());
-        let b = cut(&mut scratch, self.frame_len());
+        let a = cut(&mut scratch, self.source.frames(self.group));
+        let b = cut(&mut scratch, self.source.frames(self.group));
         let w = cut(&mut scratch, self.turned_len());
         let values = cut(&mut scratch, self.lists_len());
         let places = words(cut(&mut scratch, self.lists_len()));
@@ -263,7 +240,7 @@ impl ConvPool {
                 self.tier,
                 Backward {
                     layer: self,
-                    x: self.framed(&x[inside], a),
+                    x: self.source.frame(&x[inside], a),
                     y: &y[outside.clone()],
                     argmax: &argmax[outside.clone()],
                     g: &mut g[outside],
@@ -397,8 +374,8 @@ impl Task for Backward<'_> {
             }
             let Some((gx, turned)) = self.gx else { return };
             let images = gx.len() / shape.input_len();
-            let framed = !shape.unpadded();
-            let frame = &mut self.frame[..if framed { images * layer.framed } else { 0 }];
+            let framed = !layer.source.unpadded();
+            let frame = &mut self.frame[..layer.source.frames(images)];
             let target: &mut [f32] = if framed { &mut *frame } else { &mut *gx };
             target.fill(0.0);
             for ((cells, g), argmax) in blocks() {
@@ -416,8 +393,7 @@ impl Task for Backward<'_> {
                 );
             }
             if framed {
-                let size = [shape.height, shape.width];
-                unpad(frame, size, shape.channels, shape.padding, gx);
+                layer.source.unframe(frame, gx);
             }
         }
     }

@@ -11,6 +11,7 @@
 
 mod conv;
 mod conv_pool;
+mod few;
 mod outer;
 mod panels;
 mod patches;

@@ -1,4 +1,4 @@
-//! Patches of an image copied side by side.
+//! Patches of an image, and images in a frame of zeros.
 
 use super::simd::Simd;
 
@@ -15,8 +15,8 @@ pub(super) struct Source {
     pub dilation: [usize; 2],
     /// From one patch to the next.
     pub stride: [usize; 2],
-    /// The first patch begins so far before the image (after it where negative).
-    pub before: [isize; 2],
+    /// Zeros before and after the rows, before and after the columns.
+    pub padding: [[usize; 2]; 2],
     /// Rows and columns of patches.
     pub patches: [usize; 2],
 }
@@ -47,90 +47,150 @@ impl Source {
         self.patches[0] * self.patches[1]
     }
 
-    /// Copies the patches `first..first + count` of consecutive images at `x` to rows of `out`;
-    /// what lies outside an image is zero.
+    /// Numbers in an image.
+    pub fn image(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
+    }
+
+    /// True where images need no frame.
+    pub fn unpadded(&self) -> bool {
+        self.padding == [[0, 0], [0, 0]]
+    }
+
+    /// Numbers in a row of an image with its frame.
+    pub fn row(&self) -> usize {
+        (self.padding[1][0] + self.size[1] + self.padding[1][1]) * self.channels
+    }
+
+    /// Numbers in an image with its frame.
+    pub fn framed(&self) -> usize {
+        (self.padding[0][0] + self.size[0] + self.padding[0][1]) * self.row()
+    }
+
+    /// Room for `images` images with their frames, none where they need none.
+    pub fn frames(&self, images: usize) -> usize {
+        if self.unpadded() {
+            0
+        } else {
+            images * self.framed()
+        }
+    }
+
+    /// The images `x` with their frames, which are made in `room` if there are any.
+    pub fn frame<'a>(&self, x: &'a [f32], room: &'a mut [f32]) -> &'a [f32] {
+        if self.unpadded() {
+            return x;
+        }
+        let line = self.size[1] * self.channels;
+        let [top, bottom] = self.padding[0];
+        let [left, right] = self.padding[1].map(|n| n * self.channels);
+        let wide = left + line + right;
+        let room = &mut room[..x.len() / self.image() * self.framed()];
+        for (x, out) in x
+            .chunks_exact(self.image())
+            .zip(room.chunks_exact_mut(self.framed()))
+        {
+            out[..top * wide].fill(0.0);
+            let end = out.len() - bottom * wide;
+            out[end..].fill(0.0);
+            for (x, out) in x
+                .chunks_exact(line)
+                .zip(out[top * wide..].chunks_exact_mut(wide))
+            {
+                out[..left].fill(0.0);
+                out[left..left + line].copy_from_slice(x);
+                out[left + line..].fill(0.0);
+            }
+        }
+        room
+    }
+
+    /// The images inside their frames, copied to `x`.
+    pub fn unframe(&self, framed: &[f32], x: &mut [f32]) {
+        let line = self.size[1] * self.channels;
+        let (top, left) = (self.padding[0][0], self.padding[1][0] * self.channels);
+        for (framed, x) in framed
+            .chunks_exact(self.framed())
+            .zip(x.chunks_exact_mut(self.image()))
+        {
+            for (framed, x) in framed[top * self.row()..]
+                .chunks_exact(self.row())
+                .zip(x.chunks_exact_mut(line))
+            {
+                x.copy_from_slice(&framed[left..left + line]);
+            }
+        }
+    }
+
+    /// Where patches begin in the framed images, from number `first` on.
+    #[inline(always)]
+    pub fn places(&self, first: usize) -> Places<'_> {
+        Places {
+            source: self,
+            image: first / self.count() * self.framed(),
+            row: first % self.count() / self.patches[1],
+            column: first % self.patches[1],
+        }
+    }
+
+    /// Copies the patches `first..first + count` of framed images `x` to rows of `out`.
     ///
     /// # Safety
     /// The tier of `S` is there.
     #[inline(always)]
     pub unsafe fn gather<S: Simd>(&self, x: &[f32], first: usize, count: usize, out: &mut [f32]) {
         let len = self.len();
-        let image = self.size[0] * self.size[1] * self.channels;
-        let per_image = self.count();
-        let mut n = first / per_image;
-        let mut row = first % per_image / self.patches[1];
-        let mut column = first % self.patches[1];
-        for out in out[..count * len].chunks_exact_mut(len) {
-            let x = &x[n * image..(n + 1) * image];
-            // SAFETY: the tier is there.
-            unsafe { self.patch::<S>(x, row, column, out) };
-            column += 1;
-            if column == self.patches[1] {
-                (row, column) = (row + 1, 0);
-                if row == self.patches[0] {
-                    (n, row) = (n + 1, 0);
+        let last = (first + count).div_ceil(self.count()) * self.framed();
+        assert!(x.len() >= last && out.len() >= count * len);
+        let row = self.dilation[0] * self.row();
+        let run = self.kernel[1] * self.channels;
+        let mut places = self.places(first);
+        for i in 0..count {
+            let at = places.next();
+            // SAFETY: a patch lies inside its framed image, which lies inside x; row i lies
+            // inside out.
+            unsafe {
+                let mut from = x.as_ptr().add(at);
+                let mut to = out.as_mut_ptr().add(i * len);
+                for _ in 0..self.kernel[0] {
+                    if self.dilation[1] == 1 {
+                        copy::<S>(from, to, run);
+                    } else {
+                        for kx in 0..self.kernel[1] {
+                            let to = to.add(kx * self.channels);
+                            let from = from.add(kx * self.dilation[1] * self.channels);
+                            copy::<S>(from, to, self.channels);
+                        }
+                    }
+                    from = from.wrapping_add(row);
+                    to = to.wrapping_add(run);
                 }
             }
         }
     }
 
-    #[inline(always)]
-    unsafe fn patch<S: Simd>(&self, x: &[f32], row: usize, column: usize, out: &mut [f32]) {
-        let c = self.channels;
-        let [height, width] = self.size;
-        let run = self.kernel[1] * c;
-        let top = (row * self.stride[0]) as isize - self.before[0];
-        let left = (column * self.stride[1]) as isize - self.before[1];
-        let dense = self.dilation[1] == 1;
-        // Columns of the kernel that lie inside the image.
-        let low = (-left).clamp(0, self.kernel[1] as isize) as usize;
-        let high = (width as isize - left).clamp(low as isize, self.kernel[1] as isize) as usize;
-        for (ky, out) in out.chunks_exact_mut(run).enumerate() {
-            let y = top + (ky * self.dilation[0]) as isize;
-            if y < 0 || y >= height as isize {
-                out.fill(0.0);
-                continue;
-            }
-            let line = &x[y as usize * width * c..][..width * c];
-            if dense {
-                out[..low * c].fill(0.0);
-                out[high * c..].fill(0.0);
-                if low < high {
-                    let from = &line[(left + low as isize) as usize * c..][..(high - low) * c];
-                    let out = &mut out[low * c..high * c];
-                    // SAFETY: both slices were just cut to the same length.
-                    unsafe { copy::<S>(from.as_ptr(), out.as_mut_ptr(), from.len()) };
-                }
-                continue;
-            }
-            for (kx, out) in out.chunks_exact_mut(c).enumerate() {
-                let at = left + (kx * self.dilation[1]) as isize;
-                if at < 0 || at >= width as isize {
-                    out.fill(0.0);
-                } else {
-                    out.copy_from_slice(&line[at as usize * c..][..c]);
-                }
-            }
-        }
-    }
-
-    /// The reverse of [`Source::gather`]: adds rows of patches to the images.
+    /// The reverse of [`Source::gather`] for images without frames: adds rows of patches to
+    /// them.
     pub fn scatter(&self, patches: &[f32], first: usize, count: usize, x: &mut [f32]) {
         let len = self.len();
         let c = self.channels;
         let [height, width] = self.size;
-        let image = height * width * c;
+        let [[top, _], [left, _]] = self.padding;
         for (i, patch) in patches[..count * len].chunks_exact(len).enumerate() {
             let (n, at) = ((first + i) / self.count(), (first + i) % self.count());
             let (row, column) = (at / self.patches[1], at % self.patches[1]);
-            let x = &mut x[n * image..(n + 1) * image];
-            let top = (row * self.stride[0]) as isize - self.before[0];
-            let left = (column * self.stride[1]) as isize - self.before[1];
-            for (k, from) in patch.chunks_exact(c).enumerate() {
-                let y = top + (k / self.kernel[1] * self.dilation[0]) as isize;
-                let at = left + (k % self.kernel[1] * self.dilation[1]) as isize;
-                if y >= 0 && y < height as isize && at >= 0 && at < width as isize {
-                    let to = &mut x[(y as usize * width + at as usize) * c..][..c];
+            let x = &mut x[n * self.image()..(n + 1) * self.image()];
+            for (ky, patch) in patch.chunks_exact(self.kernel[1] * c).enumerate() {
+                let y = (row * self.stride[0] + ky * self.dilation[0]).wrapping_sub(top);
+                if y >= height {
+                    continue;
+                }
+                for (kx, from) in patch.chunks_exact(c).enumerate() {
+                    let at = (column * self.stride[1] + kx * self.dilation[1]).wrapping_sub(left);
+                    if at >= width {
+                        continue;
+                    }
+                    let to = &mut x[(y * width + at) * c..][..c];
                     for (to, from) in to.iter_mut().zip(from) {
                         *to += from;
                     }
@@ -140,55 +200,29 @@ impl Source {
     }
 }
 
-/// Copies images into a frame of zeros.
-pub(super) fn pad(
-    x: &[f32],
-    [height, width]: [usize; 2],
-    channels: usize,
-    padding: [[usize; 2]; 2],
-    out: &mut [f32],
-) {
-    let line = width * channels;
-    let [[top, bottom], [left, right]] = padding;
-    let (left, right) = (left * channels, right * channels);
-    let wide = left + line + right;
-    for (x, out) in x
-        .chunks_exact(height * line)
-        .zip(out.chunks_exact_mut((top + height + bottom) * wide))
-    {
-        out[..top * wide].fill(0.0);
-        out[(top + height) * wide..].fill(0.0);
-        for (x, out) in x
-            .chunks_exact(line)
-            .zip(out[top * wide..].chunks_exact_mut(wide))
-        {
-            out[..left].fill(0.0);
-            out[left..left + line].copy_from_slice(x);
-            out[left + line..].fill(0.0);
-        }
-    }
+/// Steps from patch to patch. Not an iterator with a closure behind it: a closure would be
+/// compiled without the tier's instructions unless the compiler happens to inline it.
+pub(super) struct Places<'a> {
+    source: &'a Source,
+    image: usize,
+    row: usize,
+    column: usize,
 }
 
-/// Copies images out of their frame.
-pub(super) fn unpad(
-    x: &[f32],
-    [height, width]: [usize; 2],
-    channels: usize,
-    padding: [[usize; 2]; 2],
-    out: &mut [f32],
-) {
-    let line = width * channels;
-    let [[top, bottom], [left, right]] = padding;
-    let wide = line + (left + right) * channels;
-    for (x, out) in x
-        .chunks_exact((top + height + bottom) * wide)
-        .zip(out.chunks_exact_mut(height * line))
-    {
-        for (x, out) in x[top * wide..]
-            .chunks_exact(wide)
-            .zip(out.chunks_exact_mut(line))
-        {
-            out.copy_from_slice(&x[left * channels..][..line]);
+impl Places<'_> {
+    /// Where the next patch begins.
+    #[inline(always)]
+    pub fn next(&mut self) -> usize {
+        let s = self.source;
+        let at =
+            self.image + self.row * s.stride[0] * s.row() + self.column * s.stride[1] * s.channels;
+        self.column += 1;
+        if self.column == s.patches[1] {
+            (self.row, self.column) = (self.row + 1, 0);
+            if self.row == s.patches[0] {
+                (self.image, self.row) = (self.image + s.framed(), 0);
+            }
         }
+        at
     }
 }

@@ -40,6 +40,12 @@ pub(super) unsafe fn weights<S: Simd>(
     places: &mut [u32],
 ) {
     let padded = reach.run.next_multiple_of(S::LANES);
+    let rows = RowsOf {
+        row: reach.row,
+        rows: reach.rows,
+        run: reach.run,
+        padded,
+    };
     let (values, places) = (&mut values[..cells.len()], &mut places[..cells.len()]);
     let (g, argmax) = (
         &g[..cells.len() * filters],
@@ -61,20 +67,36 @@ pub(super) unsafe fn weights<S: Simd>(
         }
         let gw = gw[o * reach.rows * padded..][..reach.rows * padded].as_mut_ptr();
         // SAFETY: as the caller's.
-        unsafe { patches::<S>(x, &places[..count], &values[..count], reach, padded, gw) }
+        unsafe { patches::<S>(x, &places[..count], &values[..count], rows, gw) }
     }
 }
 
+/// How the rows of a patch lie in the image and in the gradient.
+#[derive(Clone, Copy)]
+pub(super) struct RowsOf {
+    /// From one row of the patch to the next, in the image.
+    pub row: usize,
+    /// Rows of a patch.
+    pub rows: usize,
+    /// Numbers in a row.
+    pub run: usize,
+    /// From one row to the next in the gradient: the run in whole registers.
+    pub padded: usize,
+}
+
 /// Adds the patches at `places`, each times its value, to `gw`.
+///
+/// # Safety
+/// The tier is there; patches lie inside the memory at `x`; `gw` holds `rows * padded` numbers.
 #[inline(always)]
-unsafe fn patches<S: Simd>(
+pub(super) unsafe fn patches<S: Simd>(
     x: *const f32,
     places: &[u32],
     values: &[f32],
-    reach: Reach,
-    padded: usize,
+    reach: RowsOf,
     gw: *mut f32,
 ) {
+    let padded = reach.padded;
     let vectors = padded / S::LANES;
     let tail = reach.run % S::LANES;
     // SAFETY: as the caller's; whole registers and a tail of `tail` numbers make up a run.

@@ -120,6 +120,8 @@ unsafe fn tile_out<S: Simd, const C: usize, const V: usize, const KIND: u8>(
                     which = best.select_lt(four[p], S::splat(p as f32), which);
                     best = four[p].max(best);
                 }
+                // A comparison with NaN is false, so NaN would be lost.
+                best = best.or_nan(four[0], four[1]).or_nan(four[2], four[3]);
                 if KIND == LEAKY {
                     best = in_register::<S, KIND>(best);
                 }

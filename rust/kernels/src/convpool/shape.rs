@@ -1,5 +1,7 @@
 //! The sizes of one convolution.
 
+use super::patches::Source;
+
 /// The sizes of a convolution of NHWC images by a kernel of (height, width, in, out).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -100,9 +102,41 @@ impl Shape {
         self.patch_len() * self.filters
     }
 
-    /// True where no axis is padded.
-    pub fn unpadded(&self) -> bool {
-        self.padding == [[0, 0], [0, 0]]
+    /// Patches of the input.
+    pub(super) fn source(&self) -> Source {
+        Source {
+            size: [self.height, self.width],
+            channels: self.channels,
+            kernel: self.kernel,
+            dilation: self.dilation,
+            stride: self.stride,
+            padding: self.padding,
+            patches: [self.out_height(), self.out_width()],
+        }
+    }
+
+    /// Patches of the output's gradient whose convolution is the gradient of the input, if there
+    /// are such.
+    pub(super) fn reverse(&self) -> Option<Source> {
+        if self.stride != [1, 1] {
+            return None;
+        }
+        let mut padding = [[0; 2]; 2];
+        for axis in 0..2 {
+            let reach = self.dilation[axis] * (self.kernel[axis] - 1);
+            for side in 0..2 {
+                padding[axis][side] = reach.checked_sub(self.padding[axis][side])?;
+            }
+        }
+        Some(Source {
+            size: [self.out_height(), self.out_width()],
+            channels: self.filters,
+            kernel: self.kernel,
+            dilation: self.dilation,
+            stride: [1, 1],
+            padding,
+            patches: [self.height, self.width],
+        })
     }
 
     /// True if nothing is zero, and images with their padding, outputs and weights have fewer

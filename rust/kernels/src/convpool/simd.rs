@@ -38,6 +38,10 @@ pub unsafe trait Simd: Copy {
     unsafe fn max(self, b: Self) -> Self;
     /// Lane by lane `self < b ? x : y`.
     unsafe fn select_lt(self, b: Self, x: Self, y: Self) -> Self;
+    /// Lane by lane NaN where `a` or `b` is NaN, else `self`.
+    unsafe fn or_nan(self, a: Self, b: Self) -> Self;
+    /// Sum of the lanes, in a fixed order.
+    unsafe fn sum(self) -> f32;
     /// Writes the first `n` lanes, whole numbers below 256, as bytes.
     unsafe fn store_bytes(self, to: *mut u8, n: usize);
     /// `n` numbers below 4, zeros after them.
@@ -158,6 +162,22 @@ unsafe impl Simd for Plain {
         y
     }
     #[inline(always)]
+    unsafe fn or_nan(mut self, a: Self, b: Self) -> Self {
+        for l in 0..PLAIN {
+            let both = a.0[l] + b.0[l];
+            self.0[l] = if a.0[l].is_nan() || b.0[l].is_nan() {
+                both
+            } else {
+                self.0[l]
+            };
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        self.0.iter().sum()
+    }
+    #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, n: usize) {
         for (l, &value) in self.0.iter().enumerate().take(n) {
             // SAFETY: the caller gives a pointer to n bytes.
@@ -259,6 +279,19 @@ mod x86 {
             Avx512(unsafe {
                 _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, b.0), y.0, x.0)
             })
+        }
+        #[inline(always)]
+        unsafe fn or_nan(self, a: Self, b: Self) -> Self {
+            // SAFETY: as above.
+            Avx512(unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a.0, b.0);
+                _mm512_mask_add_ps(self.0, mask, a.0, b.0)
+            })
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: as above.
+            unsafe { _mm512_reduce_add_ps(self.0) }
         }
         #[inline(always)]
         unsafe fn store_bytes(self, to: *mut u8, n: usize) {
@@ -383,6 +416,26 @@ mod x86 {
         unsafe fn select_lt(self, b: Self, x: Self, y: Self) -> Self {
             // SAFETY: as above.
             Avx2(unsafe { _mm256_blendv_ps(y.0, x.0, _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, b.0)) })
+        }
+        #[inline(always)]
+        unsafe fn or_nan(self, a: Self, b: Self) -> Self {
+            // SAFETY: as above.
+            Avx2(unsafe {
+                let mask = _mm256_cmp_ps::<_CMP_UNORD_Q>(a.0, b.0);
+                _mm256_blendv_ps(self.0, _mm256_add_ps(a.0, b.0), mask)
+            })
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: as above.
+            unsafe {
+                let half = _mm_add_ps(
+                    _mm256_castps256_ps128(self.0),
+                    _mm256_extractf128_ps::<1>(self.0),
+                );
+                let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+                _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
+            }
         }
         #[inline(always)]
         unsafe fn store_bytes(self, to: *mut u8, n: usize) {
