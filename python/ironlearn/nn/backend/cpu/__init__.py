@@ -9,6 +9,7 @@ from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
+from ironlearn.nn.backend.cpu.optimizer import CpuOptimizer
 from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
 from ironlearn.nn.backend.cpu.recurrent import CpuRecurrent
 from ironlearn.nn.backend.ops import Ops
@@ -18,10 +19,11 @@ class CpuOps(
     CpuAttention,
     CpuDense,
     CpuDropout,
-    CpuLosses,
-    CpuNormalization,
     CpuEmbedding,
     CpuGraph,
+    CpuLosses,
+    CpuNormalization,
+    CpuOptimizer,
     CpuRecurrent,
     CpuPoolingOps,
     CpuConvolutionOps,
