@@ -213,6 +213,23 @@ def test_iterators_train_as_arrays_do() -> None:
     assert same(*nets)
 
 
+def test_bytes_stand_for_zero_to_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (40, 4), dtype=np.uint8)
+    y = (x[:, 0] > 127).astype(np.int64)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    nets = []
+    for inputs in (x, mapped, x.astype(np.float32) * np.float32(1 / 255)):
+        nets.append(network(classes=2))
+        Trainer(nets[-1], "cross_entropy", "adam").fit(ArrayData(inputs, y, batch_size=8), epochs=2)
+    assert same(nets[0], nets[1])
+    assert same(nets[0], nets[2])
+    np.testing.assert_array_equal(
+        predict(nets[0], x), predict(nets[0], x.astype(np.float32) * np.float32(1 / 255))
+    )
+
+
 # Ctrl-C ---------------------------------------------------------------------------------------
 
 
@@ -460,3 +477,21 @@ def test_a_run_on_strict_equals_one_on_the_cpu() -> None:
     for name, value in ends[0][0].items():
         np.testing.assert_allclose(ends[1][0][name], value, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-4)
+
+
+def test_tables_are_trained_by_rows() -> None:
+    from ironlearn.nn.layers import Embedding, Flatten
+
+    ids = np.arange(24).reshape(12, 2) % 7
+    y = ids[:, 0] % 2
+    ends = []
+    for accumulate, size in ((1, 12), (3, 4)):
+        net = Sequential([Embedding(7, 3), Flatten(), Dense(2)]).initialize((2,)).astype(np.float64)
+        trainer = Trainer(net, "cross_entropy", SGD(0.5), accumulate=accumulate, executor="eager")
+        trainer.fit(ArrayData(ids, y, batch_size=size, shuffle=False), epochs=3)
+        ends.append(net.state())
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][name], rtol=1e-9, atol=1e-12)
+    net.layers[2].kernel.data[0, 0] = np.nan
+    with pytest.raises(DivergedError, match=r"kernel of layer 2 \(Dense\) was no longer finite"):
+        trainer.fit(ArrayData(ids, y, batch_size=4), epochs=1)

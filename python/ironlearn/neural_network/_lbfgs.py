@@ -147,6 +147,7 @@ def minimise(
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     layers = len(weights)
+
     def evaluate(vector: Array) -> tuple[float, Array]:
         parts = unpack(vector)
         loss, penalty, slopes_w, slopes_b = loss_and_gradient(

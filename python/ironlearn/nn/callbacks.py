@@ -54,8 +54,8 @@ class Callback:
         """Return what a checkpoint must hold of the callback: JSON values, and arrays."""
         return {}, {}
 
-    def load_state(self, values: Mapping[str, Any], tensors: Tensors) -> None:
-        """Set what `state` returned."""
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Tensors) -> None:
+        """Set what `state` returned; raise ValueError where it does not fit."""
 
 
 class FunctionCallback(Callback):
@@ -186,8 +186,11 @@ class EarlyStopping(Callback):
         values = {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited}
         return values, dict(self._weights)
 
-    def load_state(self, values: Mapping[str, Any], tensors: Tensors) -> None:
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Tensors) -> None:
         """Set what `state` returned."""
+        own = {name: value.shape for name, value in trainer.network.state().items()}
+        if tensors and {name: value.shape for name, value in tensors.items()} != own:
+            raise ValueError("the best weights are those of another network.")
         self.best = float(values["best"])
         epoch = values["best_epoch"]
         self.best_epoch = None if epoch is None else int(epoch)

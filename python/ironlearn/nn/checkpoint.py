@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ironlearn import _modelfile
 from ironlearn._modelfile import Contents
 from ironlearn.exceptions import ModelFileError
@@ -152,7 +154,10 @@ def restore(trainer: Any, contents: Contents, path: str | os.PathLike[str]) -> N
 def _check_same(trainer: Any, attributes: Mapping[str, Any], name: str) -> None:
     stored, own = attributes["settings"], settings(trainer)
     if attributes["fingerprint"] != fingerprint(trainer.network):
-        where = difference(stored["network"], own["network"])
+        where = difference(stored["network"]["spec"], own["network"]["spec"])
+        where = where or difference(
+            stored["network"]["input_shape"], own["network"]["input_shape"], "its input's shape"
+        )
         raise ModelFileError(f"{name} is a checkpoint of another network: {where}.")
     where = difference({**stored, "network": None}, {**own, "network": None}, "run")
     if where:
@@ -165,8 +170,13 @@ def _check_same(trainer: Any, attributes: Mapping[str, Any], name: str) -> None:
 def _restore(trainer: Any, contents: Contents) -> None:
     attributes, tensors = contents.attributes, contents.tensors
     state = {key[8:]: value for key, value in tensors.items() if key.startswith("network.")}
+    for key, value in state.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ModelFileError(f"network.{key} holds values that are not finite.")
     trainer.network.load_state(state)
     load_optimizer(trainer.optimizer, tensors)
+    if not isinstance(attributes["schedule"], Mapping):
+        raise ModelFileError("the checkpoint holds no valid state of the schedule.")
     trainer.schedule.load_state(attributes["schedule"])
     trainer.set_progress(attributes["progress"], attributes["history"])
     stored = attributes["callbacks"]
@@ -174,4 +184,4 @@ def _restore(trainer: Any, contents: Contents) -> None:
         if key in stored:
             prefix = f"callback.{key}."
             arrays = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            callback.load_state(stored[key], arrays)
+            callback.load_state(trainer, stored[key], arrays)

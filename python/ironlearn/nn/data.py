@@ -110,7 +110,8 @@ class ArrayData(Batches):
     ----------
     x : array or tuple of arrays
         Inputs; the first axis is the samples. A memory-mapped array stays on disk: only the rows
-        of a batch are read.
+        of a batch are read. Bytes (uint8) reach the network divided by 255, other integers as
+        they are.
     y : array or tuple of arrays, optional
         Targets, one for each sample.
     sample_weight : array of shape (n_samples,), optional

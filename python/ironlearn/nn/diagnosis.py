@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from ironlearn.nn.autograd import Tensor, backward
+from ironlearn.nn.autograd import RowGradient, Tensor, backward
 from ironlearn.nn.backend.device import Device
 from ironlearn.nn.data import Batch
 from ironlearn.nn.inference import dtype_of, send, tensors
-from ironlearn.nn.layers.base import Layer, Mode, get_device_of
+from ironlearn.nn.layers.base import Buffer, Layer, Mode, get_device_of
 
 
 def finite(array: Any) -> bool:
     """Tell whether every element of a device's array, or of a tuple's, is a finite number."""
     if array is None:
         return True
+    if isinstance(array, RowGradient):
+        return finite([gradient for _, gradient in array.parts])
     if isinstance(array, tuple | list):
         return all(finite(part) for part in array)
     value = get_device_of(array).receive(array)
@@ -31,9 +33,9 @@ def name_of(layer: Layer) -> str:
     return f"layer {layer.label} ({kind})" if layer.label else f"layer {kind}"
 
 
-def keep_buffers(network: Layer) -> Callable[[], None]:
-    """Return a function that gives the network's buffers the values that they have now."""
-    kept = [(buffer, buffer.data.copy()) for buffer in network.named_buffers().values()]
+def keep_buffers(buffers: Iterable[Buffer]) -> Callable[[], None]:
+    """Return a function that gives a network's buffers the values that they have now."""
+    kept = [(buffer, buffer.data.copy()) for buffer in buffers]
 
     def put_back() -> None:
         for buffer, value in kept:
@@ -76,7 +78,7 @@ def first_not_finite(
             if hasattr(value, "data") and not isinstance(value, Layer) and not finite(value.data):
                 who = name_of(layer)
                 return f"{name} of {who} was no longer finite before this step", who
-    put_back = keep_buffers(network)
+    put_back = keep_buffers(network.named_buffers().values())
     watched = list(network.layers_of())
     found: list[Layer] = []
     for layer in watched:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ironlearn.nn.autograd import backward
+from ironlearn.nn.autograd import RowGradient, backward
 from ironlearn.nn.backend.device import Device
 from ironlearn.nn.data import Batch, Batches, count, epoch_generator
 from ironlearn.nn.diagnosis import keep_buffers
@@ -75,6 +75,7 @@ class Eager:
         self.seed = seed
         self.accumulate = accumulate
         self.dtype = dtype_of(network)
+        self.buffers = list(network.named_buffers().values())
 
     def steps(self, data: Batches, epoch: int, start: int) -> Iterator[list[Batch]]:
         """Yield the batches of each step of `epoch`, from batch `start` on."""
@@ -92,7 +93,7 @@ class Eager:
         """
         done: list[Measured] = []
         for i, (batches, rate) in enumerate(zip(steps, rates, strict=True)):
-            put_back = keep_buffers(self.network)
+            put_back = keep_buffers(self.buffers)
             try:
                 done.append(self._step(batches, rate, first + i, done))
             except BaseException:
@@ -131,7 +132,12 @@ class Eager:
 
     def _gradients_finite(self) -> bool:
         # A sum is finite only if its terms are; one number leaves the device.
-        sums = [p.grad.sum() for p in self.optimizer.parameters if p.grad is not None]
+        grads = [p.grad for p in self.optimizer.parameters if p.grad is not None]
+        sums = [
+            part.sum()
+            for grad in grads
+            for part in ([g for _, g in grad.parts] if isinstance(grad, RowGradient) else [grad])
+        ]
         if not sums:
             return True
         return math.isfinite(float(self.device.receive(sum(sums[1:], sums[0]))))

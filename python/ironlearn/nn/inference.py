@@ -41,9 +41,15 @@ def send(device: Device, value: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def tensors(device: Device, x: Inputs, dtype: np.dtype[Any]) -> tuple[Tensor, ...]:
-    """Return a network's inputs as tensors on `device`."""
+    """Return a network's inputs as tensors on `device`; bytes stand for 0 to 1."""
     parts = x if isinstance(x, tuple) else (x,)
-    return tuple(Tensor(send(device, part, dtype)) for part in parts)
+    return tuple(Tensor(send(device, _scaled(part, dtype), dtype)) for part in parts)
+
+
+def _scaled(part: Any, dtype: np.dtype[Any]) -> Any:
+    if part.dtype != np.uint8:
+        return part
+    return part.astype(dtype) * dtype.type(1.0 / 255.0)
 
 
 def receive(device: Device, outputs: Any) -> Any:
@@ -75,7 +81,7 @@ def predict(
     network : Layer
         A built network.
     x : array or tuple of arrays
-        Inputs; the first axis is the samples.
+        Inputs; the first axis is the samples. Bytes (uint8) are divided by 255.
     batch_size : int, default=256
         Samples computed at once.
     device : str or Device, default="cpu"

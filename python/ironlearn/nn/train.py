@@ -428,6 +428,10 @@ class Trainer:
         places = [progress[name] for name in ("epoch", "position", "step")]
         if any(type(place) is not int or place < 0 for place in places):
             raise ValueError(f"the position {places} of the run is not valid.")
+        if self.data.n_batches is not None and progress["position"] > self.data.n_batches:
+            raise ValueError(
+                f"the run stands at batch {progress['position']} of {self.data.n_batches}."
+            )
         totals = Totals(list(self.metrics))
         totals.weight = float(progress["weight"])
         if set(progress["sums"]) != set(totals.sums):

@@ -35,12 +35,8 @@ class Conv2D(Function):
     def backward(ctx: Context, ops: Ops, g: Array) -> tuple[Array | None, ...]:
         """Compute the inputs' gradients."""
         x, w, y, activation, geometry = ctx.saved
-        g = ops.activation_backward(g, y, activation)
-        return (
-            ops.conv2d_grad_input(g, w, x.shape, **geometry) if ctx.needs[0] else None,
-            ops.conv2d_grad_weight(x, g, w.shape, **geometry) if ctx.needs[1] else None,
-            g.sum(axis=(0, 1, 2)) if ctx.needs[2] else None,
-        )
+        needs = ctx.needs
+        return ops.conv2d_backward(g, y, x, w, activation=activation, needs=needs, **geometry)
 
 
 class Conv2DMaxPool(Function):
@@ -152,6 +148,17 @@ def conv2d_max_pool(
     """Return the maxima of `conv2d`'s windows of `pool` cells side by side.
 
     The shapes are those of `conv2d`; rows and columns that fill no window are left out.
+
+    Parameters
+    ----------
+    x, w, b, stride, padding, activation
+        As for `conv2d`.
+    pool : (int, int), default=(2, 2)
+        Height and width of a window.
+
+    Returns
+    -------
+    Tensor of shape (N, OH // pool[0], OW // pool[1], O)
     """
     return Conv2DMaxPool.apply(
         as_tensor(x), w, b, stride=stride, padding=padding, activation=activation, pool=pool
@@ -179,6 +186,8 @@ def conv2d_transpose(
     output_size : (int, int)
         Height and width of the result; the convolution of such an image with `stride`, `padding`
         and `dilation` must have the size of x.
+    stride, padding, dilation, activation
+        As for `conv2d`.
 
     Returns
     -------

@@ -22,13 +22,19 @@ class Dropout(Function):
         shape: tuple[int, ...] | None,
     ) -> Array:
         """Compute the outputs."""
-        mask = ops.dropout_mask(seed, task, x.shape if shape is None else shape, rate, x.dtype)
+        if shape is None or shape == x.shape:
+            # The same numbers come again in the backward pass: that is cheaper than to keep them.
+            ctx.save(seed, task, rate)
+            return ops.dropout(x, seed, task, rate)
+        mask = ops.dropout_mask(seed, task, shape, rate, x.dtype)
         ctx.save(mask)
         return x * mask
 
     @staticmethod
     def backward(ctx: Context, ops: Ops, g: Array) -> Array:
         """Compute the inputs' gradients."""
+        if len(ctx.saved) > 1:
+            return ops.dropout(g, *ctx.saved)
         return g * ctx.saved[0]
 
 
@@ -66,10 +72,28 @@ def dropout(
         The random stream: equal ones give equal masks.
     shape : tuple of int, optional
         The mask's shape, broadcast to x's: 1 on an axis drops it as a whole.
+
+    Returns
+    -------
+    Tensor of the shape of x
     """
     return Dropout.apply(as_tensor(x), rate=rate, seed=seed, task=task, shape=shape)
 
 
 def gaussian_noise(x: Tensor | Array, stddev: float, *, seed: int, task: int) -> Tensor:
-    """Return x plus normal noise of standard deviation `stddev`."""
+    """Return x plus normal noise of standard deviation `stddev`.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    stddev : float
+        Standard deviation of the noise.
+    seed, task : int
+        The random stream: equal ones give equal noise.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return GaussianNoise.apply(as_tensor(x), stddev=stddev, seed=seed, task=task)

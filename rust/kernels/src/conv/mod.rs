@@ -5,8 +5,11 @@
 //! image is a convolution of the output's gradient; with a stride it falls into one pass for
 //! each remainder.
 
+mod depthwise;
+mod few;
 mod pass;
 mod shape;
+mod slopes;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -14,4 +17,5 @@ mod window;
 
 pub use pass::Conv;
 pub use shape::ConvShape;
+pub use slopes::slopes;
 pub use weights::WeightGradient;
