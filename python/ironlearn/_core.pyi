@@ -532,7 +532,7 @@ def conv2d_max_pool(
     activation: str,
     n_threads: int,
 ) -> None:
-    """Writes the maxima over 2 x 2 pixels of ``activation(x * w + b)`` to ``y``, their places to ``argmax``."""
+    """Writes the maxima of 2 x 2 pixels of `conv2d` to ``y``, their places to ``argmax``."""
 
 def conv2d_max_pool_backward(
     gy: _F32,
@@ -548,7 +548,7 @@ def conv2d_max_pool_backward(
     activation: str,
     n_threads: int,
 ) -> None:
-    """Writes the gradients of `conv2d_max_pool`'s input, kernel and bias to ``gx``, ``gw`` and ``gb``."""
+    """Writes the gradients of `conv2d_max_pool`'s inputs to ``gx``, ``gw`` and ``gb``."""
 
 def max_pool2d(
     x: _F32,

@@ -62,8 +62,7 @@ def _takes_backward(
 
 
 class CpuConvPoolOps(PoolingOps):
-    """Convolution, bias, activation and 2 x 2 maximum in one loop; gradients only where the
-    maximum came from."""
+    """One loop to the maxima of 2 x 2 pixels; gradients only where those came from."""
 
     @native(_takes)
     def conv2d_max_pool(
