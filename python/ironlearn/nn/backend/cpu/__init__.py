@@ -10,6 +10,7 @@ from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
+from ironlearn.nn.backend.cpu.optimizer import CpuOptimizer
 from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
 from ironlearn.nn.backend.ops import Ops
 
@@ -18,11 +19,12 @@ class CpuOps(
     CpuAttention,
     CpuConvPoolOps,
     CpuConvolutionOps,
-    CpuPoolingOps,
     CpuDense,
     CpuDropout,
     CpuLosses,
     CpuNormalization,
+    CpuOptimizer,
+    CpuPoolingOps,
     CpuEmbedding,
     CpuGraph,
     CpuActivations,
