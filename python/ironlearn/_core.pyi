@@ -650,6 +650,35 @@ def activation_backward_sums(
 ) -> None:
     """Writes ``gy`` times the slope at ``y`` to ``gz``, and its sums by channel to ``gb``."""
 
+def conv2d_max_pool(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the maxima of 2 x 2 pixels of `conv2d` to ``y``, their places to ``argmax``."""
+
+def conv2d_max_pool_backward(
+    gy: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    x: _F32,
+    w: _F32,
+    gx: _F32 | None,
+    gw: _F32,
+    gb: _F32,
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the gradients of `conv2d_max_pool`'s inputs to ``gx``, ``gw`` and ``gb``."""
+
 def max_pool2d(
     x: _F32,
     y: _F32,

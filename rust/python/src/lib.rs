@@ -13,6 +13,7 @@ mod kmeans_model;
 mod linear_svm;
 mod nn_attention;
 mod nn_conv;
+mod nn_convpool;
 mod nn_embedding;
 mod nn_norm;
 mod nn_optimizer;
@@ -68,6 +69,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
+    #[pymodule_export]
+    use crate::nn_convpool::{conv2d_max_pool, conv2d_max_pool_backward};
     #[pymodule_export]
     use crate::nn_embedding::{nn_embedding, nn_embedding_backward};
     #[pymodule_export]

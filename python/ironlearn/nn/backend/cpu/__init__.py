@@ -3,6 +3,7 @@
 from ironlearn.nn.backend.cpu.activations import CpuActivations
 from ironlearn.nn.backend.cpu.attention import CpuAttention
 from ironlearn.nn.backend.cpu.convolution import CpuConvolutionOps
+from ironlearn.nn.backend.cpu.convpool import CpuConvPoolOps
 from ironlearn.nn.backend.cpu.dense import CpuDense
 from ironlearn.nn.backend.cpu.dropout import CpuDropout
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
@@ -25,6 +26,7 @@ class CpuOps(
     CpuNormalization,
     CpuOptimizer,
     CpuRecurrent,
+    CpuConvPoolOps,
     CpuPoolingOps,
     CpuConvolutionOps,
     CpuActivations,
