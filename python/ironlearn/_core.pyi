@@ -470,3 +470,78 @@ class KernelModel:
     def predict_proba(
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
+
+def nn_optimizer_step(
+    kind: str,
+    params: list[NDArray[np.float32]],
+    grads: list[NDArray[np.float32]],
+    slots: list[list[NDArray[np.float32]]],
+    hyper_: dict[str, float],
+    decay: list[bool],
+    *,
+    n_threads: int,
+) -> None:
+    """Changes `params` and `slots` by one step of the rule `kind`, in place."""
+
+class Plan:
+    """A network with its loss and its optimizer, lowered to one call for many mini-batches."""
+
+    def __init__(
+        self,
+        input_shape: list[int],
+        steps: list[tuple[str, dict[str, Any]]],
+        *,
+        loss: str,
+        loss_number: float,
+        output: str,
+        optimizer: str,
+    ) -> None: ...
+    def parameters(self) -> list[tuple[str, list[int]]]:
+        """Names and shapes of the trained arrays."""
+
+    def buffers(self) -> list[tuple[str, list[int]]]:
+        """Names and shapes of the other arrays."""
+
+    @property
+    def output_shape(self) -> list[int]:
+        """The shape of one sample's output."""
+
+    @property
+    def completed(self) -> int:
+        """Steps that the last call of `train` did, also when it was interrupted."""
+
+    def train(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        order: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        *,
+        weights: NDArray[np.float32] | None,
+        params: list[NDArray[np.float32]],
+        slots: list[list[NDArray[np.float32]]],
+        buffers: list[NDArray[np.float32]],
+        decay: list[bool],
+        rates: NDArray[np.float64],
+        first_step: int,
+        seed: int,
+        first_draw: int,
+        hyper_: dict[str, float],
+        n_threads: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float | None]:
+        """One step for each batch; arrays change in place.
+
+        Returns losses, shares of hits, and the loss, if it is not finite, before whose step the
+        training ended.
+        """
+
+    def predict(
+        self,
+        x: NDArray[Any],
+        *,
+        params: list[NDArray[np.float32]],
+        buffers: list[NDArray[np.float32]],
+        version: int | None,
+        n_threads: int,
+    ) -> NDArray[np.float32]:
+        """Outputs for each row. Packed parameters are kept for calls with the same `version`."""

@@ -1,5 +1,6 @@
 //! From a list of steps to the layers of a plan.
 
+use super::conv::{Conv2d, Conv2dMaxPool, Spec};
 use super::layer::{Layer, MOST_PARAMETERS, invalid};
 use super::layers::activation::Activate;
 use super::layers::batch_norm::BatchNorm;
@@ -34,7 +35,9 @@ impl Node {
 }
 
 /// The kinds of steps, for error messages.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
+    "conv2d",
+    "conv2d_max_pool",
     "dense",
     "activation",
     "flatten",
@@ -152,6 +155,27 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             let mask = o.flag_or("mask_zero", false)?;
             let table = Embedding::new(i, shape, rows, width, mask)?;
             return Ok(Some(Node::Embedding(table)));
+        }
+        "conv2d" | "conv2d_max_pool" => {
+            let spec = Spec {
+                filters: o.count("filters", 1)?,
+                kernel: o.pair_or("kernel", 1, (1, 1))?,
+                stride: o.pair_or("stride", 1, (1, 1))?,
+                dilation: o.pair_or("dilation", 1, (1, 1))?,
+                padding: o.padding()?,
+                bias: o.flag_or("use_bias", true)?,
+                activation: o.activation()?,
+            };
+            if o.kind == "conv2d" {
+                Box::new(Conv2d::new(i, shape, spec)?)
+            } else {
+                Box::new(Conv2dMaxPool::new(
+                    i,
+                    shape,
+                    spec,
+                    o.pair_or("pool", 1, (2, 2))?,
+                )?)
+            }
         }
         "max_pool2d" | "avg_pool2d" => {
             let kind = if o.kind == "max_pool2d" {

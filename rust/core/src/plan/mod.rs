@@ -12,6 +12,7 @@
 
 mod buffers;
 mod build;
+pub mod conv;
 pub mod layer;
 pub mod layers;
 mod loss;

@@ -2,12 +2,14 @@
 
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
 from ironlearn.nn.backend.cpu.graph import CpuGraph
+from ironlearn.nn.backend.cpu.optimizer import CpuOptimizer
 from ironlearn.nn.backend.ops import Ops
 
 
 class CpuOps(
     CpuEmbedding,
     CpuGraph,
+    CpuOptimizer,
     Ops,
 ):
     """All operations on NumPy arrays.
