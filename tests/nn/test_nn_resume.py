@@ -24,7 +24,7 @@ from ironlearn.nn.train import Trainer
 from nn import resume_run
 
 SCRIPT = Path(resume_run.__file__)
-EXECUTORS = ["eager"]
+EXECUTORS = ["eager", "plan"]
 
 
 def equal(a: dict[str, Any], b: dict[str, Any]) -> None:
