@@ -366,10 +366,12 @@ class CNNClassifier(NeuralClassifier):
         *,
         augment: bool = False,
     ) -> ArrayData:
-        """Return batches of images; large ones are turned into numbers batch by batch."""
+        """Return batches of images; what is large stays as it is until its batch comes."""
         change = self._augmentation(images.shape[1:]) if augment else None
         if images.size * 4 <= MOST_BYTES and not isinstance(images, np.memmap):
-            images = as_floats(images)
+            # Networks take bytes as they are; each change of an image would convert them again.
+            if change is not None or images.dtype != np.uint8:
+                images = as_floats(images)
             return self._array_data(images, codes, weights, transform=change)
 
         def transform(batch: Any, rng: np.random.Generator) -> Any:
@@ -395,11 +397,12 @@ class CNNClassifier(NeuralClassifier):
 
     # Prediction -------------------------------------------------------------------------------
 
-    def _query(self, X: Any) -> NDArray[np.float32]:
+    def _query(self, X: Any) -> NDArray[Any]:
         check_is_fitted(self)
         images = check_images(type(self).__name__, X)
         self._same_shape(images)
-        return as_floats(images)
+        # Networks take bytes as they are.
+        return images if images.dtype == np.uint8 else as_floats(images)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each image.
