@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
-from sklearn.utils.validation import check_is_fitted
 
 from ironlearn import _modelfile, _plots
 from ironlearn._images import MOST_BYTES, as_floats, check_images
@@ -398,7 +397,7 @@ class CNNClassifier(NeuralClassifier):
     # Prediction -------------------------------------------------------------------------------
 
     def _query(self, X: Any) -> NDArray[Any]:
-        check_is_fitted(self)
+        self._require_fit()
         images = check_images(type(self).__name__, X)
         self._same_shape(images)
         # Networks take bytes as they are.
