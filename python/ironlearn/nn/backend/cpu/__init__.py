@@ -23,6 +23,8 @@ class CpuOps(
     CpuNormalization,
     CpuEmbedding,
     CpuGraph,
+    CpuPoolingOps,
+    CpuConvolutionOps,
     CpuActivations,
     Ops,
 ):
