@@ -15,8 +15,6 @@ from ironlearn.nn.backend.ops import Ops
 
 class CpuOps(
     CpuAttention,
-    CpuConvolutionOps,
-    CpuPoolingOps,
     CpuDense,
     CpuDropout,
     CpuLosses,
