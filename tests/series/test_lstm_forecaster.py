@@ -216,7 +216,7 @@ def test_series_that_do_not_fit_are_told() -> None:
         LSTMForecaster().predict()
     index = pd.date_range("2020", periods=90)
     bad: list[tuple[Any, str]] = [
-        (good[:15], "y has 15 steps; window=8, horizon=3.* need at least 16"),
+        (good[:14], "y has 14 steps; window=8, horizon=3.* need at least 15"),
         (np.where(np.arange(90) == 7, np.nan, good), "contains NaN, first at step 7"),
         (np.where(np.arange(90) == 7, np.inf, good), "contains infinity, first at step 7"),
         (["a"] * 90, "y must hold numbers"),
@@ -232,7 +232,7 @@ def test_series_that_do_not_fit_are_told() -> None:
         with pytest.raises((TypeError, ValueError), match=message):
             LSTMForecaster(**QUICK).fit(y)
     # The least length that the message names is enough.
-    LSTMForecaster(**QUICK).fit(good[:16])
+    LSTMForecaster(**QUICK).fit(good[:15])
     with pytest.raises(ValueError, match="X has 89 steps, but y 90"):
         LSTMForecaster(**QUICK).fit(good, np.ones(89))
     with pytest.raises(ValueError, match="log needs positive values, but y has -1"):
