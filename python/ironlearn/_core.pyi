@@ -545,6 +545,7 @@ def avg_pool2d_backward(
     gy: _F32, gx: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
 ) -> None:
     """Writes the gradient of `avg_pool2d`'s input to ``gx``."""
+
 def nn_activation(
     x: NDArray[np.float32], name: str, y: NDArray[np.float32], n_threads: int
 ) -> None:

@@ -2,12 +2,14 @@
 
 from ironlearn.nn.backend.cpu.activations import CpuActivations
 from ironlearn.nn.backend.cpu.attention import CpuAttention
+from ironlearn.nn.backend.cpu.convolution import CpuConvolutionOps
 from ironlearn.nn.backend.cpu.dense import CpuDense
 from ironlearn.nn.backend.cpu.dropout import CpuDropout
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
+from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
 from ironlearn.nn.backend.ops import Ops
 
 
@@ -19,15 +21,11 @@ class CpuOps(
     CpuNormalization,
     CpuEmbedding,
     CpuGraph,
+    CpuPoolingOps,
+    CpuConvolutionOps,
     CpuActivations,
     Ops,
 ):
-from ironlearn.nn.backend.cpu.convolution import CpuConvolutionOps
-from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
-from ironlearn.nn.backend.ops import Ops
-
-
-class CpuOps(CpuConvolutionOps, CpuPoolingOps, Ops):
     """All operations on NumPy arrays.
 
     An override has the signature and the defaults of the base operation and is marked `native`,
