@@ -18,9 +18,9 @@ mod nn_embedding;
 mod nn_norm;
 mod nn_optimizer;
 mod nn_plan;
-mod nn_recurrent;
 mod nn_pointwise;
 mod nn_pool;
+mod nn_recurrent;
 mod nn_softmax;
 mod rows;
 mod trees;
@@ -83,13 +83,14 @@ mod _core {
     #[pymodule_export]
     use crate::nn_plan::Plan;
     #[pymodule_export]
-    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
     use crate::nn_pointwise::{
         nn_activation, nn_activation_backward, nn_bias_activation, nn_bias_activation_backward,
         nn_dropout,
     };
     #[pymodule_export]
     use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+    #[pymodule_export]
+    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
     #[pymodule_export]
     use crate::nn_softmax::{
         nn_sigmoid_cross_entropy, nn_sigmoid_cross_entropy_backward, nn_softmax,
