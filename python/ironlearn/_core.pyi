@@ -600,6 +600,7 @@ class Plan:
         n_threads: int,
     ) -> NDArray[np.float32]:
         """Outputs for each row. Packed parameters are kept for calls with the same `version`."""
+
 _F32 = NDArray[np.float32]
 _Pair = tuple[int, int]
 _Padding = tuple[tuple[int, int], tuple[int, int]]
