@@ -28,6 +28,7 @@ __version__: str = _core.build_info()["version"]
 
 _SUBPACKAGES = frozenset(
     {
+        "augmentation",
         "bench",
         "cli",
         "cluster",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,6 +61,20 @@ def _in_joblib_worker() -> bool:
     return process is not None and process.current_process().name.startswith("LokyProcess")
 
 
+#: What ``None`` means inside of `limited`.
+_limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("limit", default=None)
+
+
+@contextlib.contextmanager
+def limited(n_jobs: int | None) -> Iterator[None]:
+    """Let ``resolve(None)`` give what `n_jobs` stands for: operations have no such argument."""
+    token = _limit.set(None if n_jobs is None else resolve(n_jobs))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
 def resolve(n_jobs: int | None) -> int:
     """Return the number of threads that `n_jobs` stands for.
 
@@ -68,6 +85,9 @@ def resolve(n_jobs: int | None) -> int:
     thread for each pair.
     """
     if n_jobs is None:
+        limit = _limit.get()
+        if limit is not None:
+            return limit
         cpus = available_cpus()
         wanted = _from_environment()
         return cpus if wanted is None else max(1, min(cpus, wanted))

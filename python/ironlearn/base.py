@@ -42,6 +42,13 @@ TYPES: Mapping[str, str] = {
     "KMeans": "ironlearn.cluster",
     "MiniBatchKMeans": "ironlearn.cluster",
     "BisectingKMeans": "ironlearn.cluster",
+    "MLPClassifier": "ironlearn.neural_network",
+    "MLPRegressor": "ironlearn.neural_network",
+}
+
+#: The same for estimators whose X is no table of numbers: images, texts, series.
+TASK_TYPES: Mapping[str, str] = {
+    "CNNClassifier": "ironlearn.vision",
 }
 
 
@@ -64,8 +71,9 @@ class Estimator(BaseEstimator):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ("fit", "partial_fit"):
-            if name in cls.__dict__:
-                setattr(cls, name, _whole_or_nothing(cls.__dict__[name]))
+            # What is there for some settings only is no function, and wraps what it offers.
+            if callable(cls.__dict__.get(name)):
+                setattr(cls, name, whole_or_nothing(cls.__dict__[name]))
 
     def _validate_parameters(self) -> None:
         # The table names every parameter; looking at the signature would take longer.
@@ -179,7 +187,7 @@ class Estimator(BaseEstimator):
         return estimator
 
 
-def _whole_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+def whole_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Return `fit` such that the attributes stay as they were if it does not end well.
 
     Bad input or Ctrl-C in a second fit must not leave the first one's model with half of the new
@@ -206,11 +214,10 @@ def load_estimator(path: str | os.PathLike[str]) -> Estimator:
 
 def estimator_from(contents: _modelfile.Contents, path: str | os.PathLike[str]) -> Estimator:
     """Return the estimator that `contents`, read from `path`, describe."""
-    module = TYPES.get(contents.type)
+    module = TYPES.get(contents.type) or TASK_TYPES.get(contents.type)
     if module is None:
-        raise ModelFileError(
-            f"{os.fspath(path)} holds a {contents.type!r}; known are {', '.join(TYPES)}."
-        )
+        known = ", ".join((*TYPES, *TASK_TYPES))
+        raise ModelFileError(f"{os.fspath(path)} holds a {contents.type!r}; known are {known}.")
     kind: type[Estimator] = getattr(importlib.import_module(module), contents.type)
     return kind._from_contents(contents)
 

@@ -29,3 +29,27 @@ class FallbackWarning(UserWarning):
 
 class FallbackError(ValueError):
     """What `FallbackWarning` tells, raised: the patch was told not to fall back."""
+
+
+class DivergedError(ArithmeticError):
+    """A loss or a gradient became NaN or infinite while a network was trained.
+
+    Attributes
+    ----------
+    step : int
+        The step in which it did, counted from 1.
+    layer : str or None
+        The first layer that gave a value that is not finite, if it was one.
+    """
+
+    def __init__(self, message: str, step: int = 0, layer: str | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+        self.layer = layer
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.step, self.layer)
+
+
+class InterruptedWarning(UserWarning):
+    """Ctrl-C ended a training; the network is usable."""

@@ -220,6 +220,31 @@ def _bisecting_kmeans() -> tuple[Any, np.ndarray]:
     return BisectingKMeans(5, random_state=0).fit(X), X[::7]
 
 
+def _mlp_classifier() -> tuple[Any, np.ndarray]:
+    from ironlearn.neural_network import MLPClassifier
+
+    X, y = _iris()
+    model = MLPClassifier((8, 5), activation="tanh", max_iter=60, tol=1.0, random_state=0)
+    return model.fit(X, y, np.linspace(0.5, 1.5, len(X))), X[::7]
+
+
+def _mlp_classifier_of_labels() -> tuple[Any, np.ndarray]:
+    from ironlearn.neural_network import MLPClassifier
+
+    X, _ = _iris()
+    labels = (X[:, 2:] > [3.8, 1.2]).astype(int)
+    model = MLPClassifier((6,), solver="lbfgs", alpha=1.0, random_state=0)
+    return model.fit(X[:, :2], labels), X[::7, :2]
+
+
+def _mlp_regressor() -> tuple[Any, np.ndarray]:
+    from ironlearn.neural_network import MLPRegressor
+
+    X, _ = _iris()
+    model = MLPRegressor(hidden_layer_sizes=(7,), early_stopping=True, tol=1.0, random_state=0)
+    return model.fit(X[:, :2], X[:, 2:]), X[::7, :2]
+
+
 #: What each file holds. The part before a dash is the estimator's type.
 MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "GaussianNB": _gaussian_nb,
@@ -243,6 +268,9 @@ MAKERS: dict[str, Callable[[], tuple[Any, np.ndarray]]] = {
     "SVC-sparse": _svc_of_sparse_rows,
     "SVC-probability": _svc_with_probabilities,
     "SVR": _svr,
+    "MLPClassifier": _mlp_classifier,
+    "MLPClassifier-labels": _mlp_classifier_of_labels,
+    "MLPRegressor": _mlp_regressor,
     "KMeans": _kmeans,
     "MiniBatchKMeans": _mini_batch_kmeans,
     "BisectingKMeans": _bisecting_kmeans,

@@ -16,9 +16,18 @@ QUICK: dict[str, dict[str, Any]] = {
     "RandomForestRegressor": {"n_estimators": 10},
     "ExtraTreesClassifier": {"n_estimators": 10},
     "ExtraTreesRegressor": {"n_estimators": 10},
+    # Three passes without an improvement of 9: the training ends by its own rule, early.
+    "MLPClassifier": {"hidden_layer_sizes": (8,), "tol": 9.0, "n_iter_no_change": 2},
+    "MLPRegressor": {"hidden_layer_sizes": (8,), "tol": 9.0, "n_iter_no_change": 2},
     "KMeans": {"n_clusters": 3},
     "MiniBatchKMeans": {"n_clusters": 3},
     "BisectingKMeans": {"n_clusters": 3},
+}
+
+#: Further ones where an estimator must also learn something.
+LEARNING: dict[str, dict[str, Any]] = {
+    "MLPClassifier": {"tol": 1e-4, "max_iter": 100, "learning_rate_init": 0.01},
+    "MLPRegressor": {"tol": 1e-4, "max_iter": 100, "learning_rate_init": 0.01},
 }
 
 

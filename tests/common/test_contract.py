@@ -34,7 +34,7 @@ each = pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore")
 def test_check_estimator(name: str) -> None:
     results = check_estimator(
-        registry.make(name),
+        registry.make(name, **registry.LEARNING.get(name, {})),
         on_fail=None,
         expected_failed_checks=EXPECTED_FAILURES.get(name),
     )

@@ -27,6 +27,7 @@ each = pytest.mark.parametrize("name", NAMES)
 #: A parameter of each estimator and two values of it, both quick.
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "var_smoothing": {"var_smoothing": [1e-9, 1e-3]},
+    "hidden_layer_sizes": {"hidden_layer_sizes": [4, (5, 3)]},
     "alpha": {"alpha": [0.5, 2.0]},
     "n_estimators": {"n_estimators": [3, 5]},
     "n_clusters": {"n_clusters": [2, 3]},

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ironlearn.nn import functional as F
+from ironlearn.nn.autograd import RowGradient, Tensor, backward
 from ironlearn.nn.backend import get_device
-from ironlearn.nn.layers import Parameter
+from ironlearn.nn.layers import Embedding, Parameter
+from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.optimizers import (
     OPTIMIZERS,
     SGD,
@@ -205,3 +208,31 @@ def test_plateau_remembers() -> None:
     assert other.rate(1.0, 0, 1, 1) == 0.25
     with pytest.raises(ValueError, match="schedule must be one of constant"):
         get_schedule("linear")
+
+
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_rows_of_a_table_move_as_the_whole_would_and_others_stay(name: str, device: str) -> None:
+    place = get_device(device)
+    ids = np.array([[3, 1], [3, 3]])
+    moved = []
+    for sparse in (False, True):
+        layer = initialize(Embedding(5, 2, sparse=sparse), (2,), 0).to_device(place)
+        before = place.receive(layer.embeddings.data).copy()
+        optimizer = MAKERS[name](clip_norm=0.5).bind(layer.parameters())
+        for _ in range(3):
+            x = Tensor(place.send(ids))
+            backward(F.sum(F.square(F.add(layer(x), layer(x)))))
+            assert isinstance(layer.embeddings.grad, RowGradient) == sparse
+            optimizer.step()
+        after = place.receive(layer.embeddings.data)
+        np.testing.assert_array_equal(after[[0, 2, 4]], before[[0, 2, 4]])
+        moved.append(after)
+    np.testing.assert_allclose(moved[0], moved[1], rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_by_rows_and_dense_ones_add_up() -> None:
+    table = Parameter(np.zeros((4, 2)), "table")
+    both = F.add(F.sum(F.embedding(np.array([1, 1]), table, sparse=True)), F.sum(table))
+    backward(both)
+    np.testing.assert_array_equal(table.grad, 1 + np.outer([0, 2, 0, 0], [1, 1]))

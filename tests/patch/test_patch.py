@@ -86,6 +86,9 @@ def test_instances_pass_for_each_other(name: str) -> None:
     assert isinstance(ours(), theirs)
     assert isinstance(theirs(), ours)
     assert isinstance(native(), ours)
+    # Asking the patched class must not teach scikit-learn's own that ours is one of its kind.
+    assert not isinstance(native(), theirs)
+    assert not issubclass(native, theirs)
     assert issubclass(theirs, ours)
     assert not isinstance(sklearn.linear_model.LogisticRegression(), ours)
     assert not isinstance(1, ours)

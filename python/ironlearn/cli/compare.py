@@ -39,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="all (the default) or some of gaussian_nb, categorical_nb, multinomial_nb, "
         "complement_nb, bernoulli_nb, decision_tree, random_forest, extra_trees, linear_svc, svc, "
-        "kmeans, mini_batch_kmeans, bisecting_kmeans; for regression of decision_tree, "
-        "random_forest, extra_trees, linear_svr, svr",
+        "mlp, kmeans, mini_batch_kmeans, bisecting_kmeans; for regression of decision_tree, "
+        "random_forest, extra_trees, linear_svr, svr, mlp",
     )
     parser.add_argument(
         "--cv",

@@ -146,7 +146,14 @@ def _k_means(name: str, class_name: str) -> Spec:
     )
 
 
+def _mlp(name: str, class_name: str, **more: Any) -> Spec:
+    packages = "ironlearn.neural_network", "sklearn.neural_network"
+    return Spec(name, class_name, *packages, view="scaled", settings=_MLP, **more)
+
+
 _FOREST = {"n_estimators": 100}
+#: Passes that are held back rows' decision, so that they are not the same number for all tables.
+_MLP = {"early_stopping": True, "max_iter": 100}
 
 #: Classifiers and clusterers by name.
 SPECS: dict[str, Spec] = {
@@ -169,6 +176,7 @@ SPECS: dict[str, Spec] = {
         _tree("extra_trees", "ExtraTreesClassifier", settings=_FOREST),
         _svm("linear_svc", "LinearSVC"),
         _svm("svc", "SVC", most_rows=_KERNEL_ROWS),
+        _mlp("mlp", "MLPClassifier"),
         _k_means("kmeans", "KMeans"),
         _k_means("mini_batch_kmeans", "MiniBatchKMeans"),
         _k_means("bisecting_kmeans", "BisectingKMeans"),
@@ -184,6 +192,7 @@ REGRESSORS: dict[str, Spec] = {
         _tree("extra_trees", "ExtraTreesRegressor", task="regress", settings=_FOREST),
         _svm("linear_svr", "LinearSVR", task="regress"),
         _svm("svr", "SVR", task="regress", most_rows=_KERNEL_ROWS),
+        _mlp("mlp", "MLPRegressor", task="regress"),
     )
 }
 

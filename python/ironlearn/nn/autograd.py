@@ -105,6 +105,48 @@ class Tensor:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
 
 
+class RowGradient:
+    """The gradient of a table of which few rows were used.
+
+    Parameters
+    ----------
+    parts : list of (ids, gradients)
+        Numbers of rows, any integer shape (...), and the rows' gradients (..., D); rows met several
+        times add up.
+    shape : tuple of int
+        The table's shape, (V, D).
+    """
+
+    __slots__ = ("parts", "shape")
+    #: Arrays leave sums with it to `__radd__`.
+    __array_ufunc__ = None
+
+    def __init__(self, parts: list[tuple[Array, Array]], shape: tuple[int, ...]) -> None:
+        self.parts = parts
+        self.shape = shape
+
+    def __add__(self, other: Any) -> Any:
+        """Return the sum with another gradient: by rows again, or dense if that one is."""
+        if isinstance(other, RowGradient):
+            return RowGradient([*self.parts, *other.parts], self.shape)
+        return self.dense() + other
+
+    __radd__ = __add__
+
+    def rows(self) -> tuple[Array, Array]:
+        """Return the sorted distinct numbers of rows and their gradients."""
+        device = device_of(g for _, g in self.parts)
+        ids = device.xp.concatenate([i.reshape(-1) for i, _ in self.parts])
+        width = self.shape[-1]
+        grads = device.xp.concatenate([g.reshape(-1, width) for _, g in self.parts])
+        return device.ops.embedding_rows(grads, ids)
+
+    def dense(self) -> Array:
+        """Return the gradient as an array of the table's shape."""
+        ids, grads = self.rows()
+        return device_of((grads,)).ops.embedding_backward(grads, ids, self.shape[0])
+
+
 class Context:
     """What a forward computation leaves for its backward one.
 

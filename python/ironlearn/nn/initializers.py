@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,24 @@ NAMES = (
     "uniform",
     "normal",
 )
+
+
+#: How many values may still be made, where only shapes are wanted.
+_allowed: contextvars.ContextVar[list[int] | None] = contextvars.ContextVar("allowed", default=None)
+
+
+@contextlib.contextmanager
+def blank(limit: int) -> Iterator[None]:
+    """Make zeros instead of drawing, and no more than `limit` of them.
+
+    A network that a file describes is built this way: its values come later, and a description
+    that asks for more than the file holds is refused before memory is.
+    """
+    token = _allowed.set([limit])
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
@@ -68,6 +89,14 @@ def initial(
     >>> initial("glorot_uniform", (3, 2), np.random.default_rng(0)).shape
     (3, 2)
     """
+    if name not in NAMES:
+        raise InvalidParameterError(f"an initializer must be one of {NAMES}, got {name!r}.")
+    left = _allowed.get()
+    if left is not None:
+        left[0] -= math.prod(shape)
+        if left[0] < 0:
+            raise ValueError(f"parameters of shape {shape} are more than the file holds.")
+        return np.zeros(shape, dtype)
     fan_in, fan_out = fans or _fans(shape)
     if name == "zeros":
         return np.zeros(shape, dtype)
@@ -84,8 +113,6 @@ def initial(
         q *= np.sign(np.diag(r))
         return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
     kind, _, law = name.partition("_")
-    if name not in NAMES:
-        raise InvalidParameterError(f"an initializer must be one of {NAMES}, got {name!r}.")
     variance = {"glorot": 2.0 / (fan_in + fan_out), "he": 2.0 / fan_in, "lecun": 1.0 / fan_in}[kind]
     if law == "uniform":
         limit = math.sqrt(3.0 * variance)

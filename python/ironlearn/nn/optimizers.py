@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn.exceptions import InvalidParameterError
+from ironlearn.nn.autograd import RowGradient
 from ironlearn.nn.backend.device import Array, Device, device_of
 from ironlearn.nn.backend.ops.optimizer import SLOTS
 from ironlearn.nn.layers.base import Parameter
@@ -134,15 +135,28 @@ class Optimizer:
     def step(self, learning_rate: float | None = None) -> None:
         """Change the parameters by their gradients, and clear those.
 
-        A parameter without a gradient counts as one whose gradient is 0.
+        A parameter without a gradient counts as one whose gradient is 0. Of one whose gradient is
+        a `RowGradient`, only the rows in it, and the slots' rows, are touched.
         """
         if not self.parameters:
             return
         device = self._device()
         xp = device.xp
         with device.context():
-            params = [p.data for p in self.parameters]
-            grads = [xp.zeros_like(p.data) if p.grad is None else p.grad for p in self.parameters]
+            used: dict[int, Array] = {}
+            params, grads = [], []
+            slots: list[list[Array]] = [list(self.slots[name]) for name in SLOTS[self.kind]]
+            for i, p in enumerate(self.parameters):
+                if isinstance(p.grad, RowGradient):
+                    ids, rows = p.grad.rows()
+                    used[i] = ids
+                    params.append(p.data[ids])
+                    grads.append(rows)
+                    for slot in slots:
+                        slot[i] = slot[i][ids]
+                else:
+                    params.append(p.data)
+                    grads.append(xp.zeros_like(p.data) if p.grad is None else p.grad)
             if self.clip_value is not None:
                 grads = [xp.clip(g, -self.clip_value, self.clip_value) for g in grads]
             if self.clip_norm is not None:
@@ -154,10 +168,14 @@ class Optimizer:
                 self.kind,
                 params,
                 grads,
-                [self.slots[name] for name in SLOTS[self.kind]],
+                slots,
                 self.hyper(learning_rate),
                 [p.decay for p in self.parameters],
             )
+            for i, ids in used.items():
+                self.parameters[i].data[ids] = params[i]
+                for name, slot in zip(SLOTS[self.kind], slots, strict=True):
+                    self.slots[name][i][ids] = slot[i]
             if self.max_norm is not None:
                 for p in self.parameters:
                     if p.decay and p.ndim > 1:

@@ -38,7 +38,9 @@ class PatchedMeta(ABCMeta):
     """Lets scikit-learn's and ironlearn's own instances pass as those of a patched class.
 
     Code that checks ``isinstance(model, RandomForestClassifier)`` means what it checked before
-    the name was replaced. Subclasses of a patched class are ordinary classes.
+    the name was replaced. Subclasses of a patched class are ordinary classes. ironlearn's classes
+    pass by their instances alone: an abstract base asks its subclasses about every class and keeps
+    the answer, so scikit-learn's own class would take them for its kind from then on.
     """
 
     def __subclasscheck__(cls, subclass: type) -> bool:
@@ -46,10 +48,12 @@ class PatchedMeta(ABCMeta):
         if genuine is None:
             return super().__subclasscheck__(subclass)
         # Not by issubclass: that of an abstract base asks its subclasses, this one among them.
-        return genuine in subclass.__mro__ or cls.__dict__["_ironlearn_native"] in subclass.__mro__
+        return genuine in subclass.__mro__
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return cls.__subclasscheck__(type(instance))
+        native = cls.__dict__.get("_ironlearn_native")
+        kind = type(instance)
+        return (native is not None and native in kind.__mro__) or cls.__subclasscheck__(kind)
 
 
 def covered_names() -> list[str]:

@@ -90,6 +90,10 @@ _PREDICTORS: dict[str, str] = {
     "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
     "SVR": "ironlearn.serving.kernel_svm:SVRPredictor",
+    "MLPClassifier": "ironlearn.serving.feed_forward:PerceptronPredictor",
+    "MLPRegressor": "ironlearn.serving.feed_forward:PerceptronRegressionPredictor",
+    "CNNClassifier": "ironlearn.serving.images:ImageClassifierPredictor",
+    "Network": "ironlearn.serving.network:NetworkPredictor",
 }
 
 
@@ -99,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     Parameters
     ----------
     path : str or path-like
-        A file written by an estimator's ``save``.
+        A file written by an estimator's ``save``, or by `ironlearn.nn.state.save_network`.
 
     Returns
     -------

@@ -12,6 +12,7 @@ pub mod kmeans;
 pub mod naive_bayes;
 pub mod nn;
 pub mod parallel;
+pub mod plan;
 pub mod rng;
 pub mod svm;
 pub mod tree;

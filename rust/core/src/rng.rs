@@ -37,6 +37,11 @@ impl Stream {
         self.key
     }
 
+    /// Passes over the next `n` numbers.
+    pub fn skip(&mut self, n: u64) {
+        self.counter = self.counter.wrapping_add(n);
+    }
+
     /// The next 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
@@ -79,6 +84,14 @@ mod tests {
     }
     const KNOWN_A: u64 = 483231565967908813;
     const KNOWN_B: u64 = 16482985722323447685;
+
+    #[test]
+    fn skipped_numbers_are_missing() {
+        let (mut all, mut some) = (Stream::new(5, 6), Stream::new(5, 6));
+        some.skip(3);
+        (0..3).for_each(|_| drop(all.next_u64()));
+        assert_eq!(all.next_u64(), some.next_u64());
+    }
 
     #[test]
     fn streams_differ_and_repeat() {

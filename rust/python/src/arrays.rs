@@ -36,7 +36,7 @@ pub fn slice<'a, T: Element, D: numpy::ndarray::Dimension>(
     array.as_slice().map_err(|_| error())
 }
 
-/// The C-contiguous elements of `array`, to write to, or an error that names it.
+/// The C-contiguous elements of an `array` to write to, or an error that names it.
 pub fn slice_mut<'a, T: Element, D: numpy::ndarray::Dimension>(
     name: &'static str,
     array: &'a mut PyReadwriteArray<'_, T, D>,

@@ -14,6 +14,8 @@ mod linear_svm;
 mod nn_attention;
 mod nn_embedding;
 mod nn_norm;
+mod nn_optimizer;
+mod nn_plan;
 mod nn_pointwise;
 mod nn_softmax;
 mod rows;
@@ -68,6 +70,10 @@ mod _core {
         nn_batch_norm, nn_batch_norm_backward, nn_batch_norm_inference, nn_group_norm,
         nn_group_norm_backward, nn_layer_norm, nn_layer_norm_backward,
     };
+    #[pymodule_export]
+    use crate::nn_optimizer::nn_optimizer_step;
+    #[pymodule_export]
+    use crate::nn_plan::Plan;
     #[pymodule_export]
     use crate::nn_pointwise::{
         nn_activation, nn_activation_backward, nn_bias_activation, nn_bias_activation_backward,

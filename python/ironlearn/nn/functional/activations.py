@@ -46,8 +46,13 @@ def activation(x: Tensor | Array, name: str) -> Tensor:
     ----------
     x : Tensor
         Any shape.
-    name : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "softplus"}
+    name : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "gelu_tanh", \
+"relu6", "silu", "softplus"}
         See `ironlearn.nn.backend.ops.activations`.
+
+    Returns
+    -------
+    Tensor of the shape of x
     """
     if name == "linear":
         return as_tensor(x)

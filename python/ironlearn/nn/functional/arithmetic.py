@@ -184,81 +184,243 @@ class Sum(Function):
 
 
 def add(a: Operand, b: Operand) -> Tensor:
-    """Return a + b with broadcasting."""
+    """Return a + b with broadcasting.
+
+    Parameters
+    ----------
+    a, b : Tensor, array or float
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor of the broadcast shape
+    """
     return Add.apply(*_pair(a, b))
 
 
 def sub(a: Operand, b: Operand) -> Tensor:
-    """Return a - b with broadcasting."""
+    """Return a - b with broadcasting.
+
+    Parameters
+    ----------
+    a, b : Tensor, array or float
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor of the broadcast shape
+    """
     return Sub.apply(*_pair(a, b))
 
 
 def mul(a: Operand, b: Operand) -> Tensor:
-    """Return a * b, elementwise with broadcasting."""
+    """Return a * b, elementwise with broadcasting.
+
+    Parameters
+    ----------
+    a, b : Tensor, array or float
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor of the broadcast shape
+    """
     return Mul.apply(*_pair(a, b))
 
 
 def div(a: Operand, b: Operand) -> Tensor:
-    """Return a / b, elementwise with broadcasting."""
+    """Return a / b, elementwise with broadcasting.
+
+    Parameters
+    ----------
+    a, b : Tensor, array or float
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor of the broadcast shape
+    """
     return Div.apply(*_pair(a, b))
 
 
 def maximum(a: Operand, b: Operand) -> Tensor:
-    """Return the larger of a and b, elementwise with broadcasting."""
+    """Return the larger of a and b, elementwise with broadcasting.
+
+    Parameters
+    ----------
+    a, b : Tensor, array or float
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor of the broadcast shape
+    """
     return Maximum.apply(*_pair(a, b))
 
 
 def neg(x: Tensor | Array) -> Tensor:
-    """Return -x."""
+    """Return -x.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return mul(x, -1.0)
 
 
 def power(x: Tensor | Array, exponent: float) -> Tensor:
-    """Return x to the power `exponent`, a number."""
+    """Return x to the power `exponent`, a number.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    exponent : float
+        The power.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Power.apply(as_tensor(x), exponent=exponent)
 
 
 def square(x: Tensor | Array) -> Tensor:
-    """Return the square of x."""
+    """Return the square of x.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return mul(x, x)
 
 
 def exp(x: Tensor | Array) -> Tensor:
-    """Return e to the power x."""
+    """Return e to the power x.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Unary.apply(as_tensor(x), name="exp")
 
 
 def log(x: Tensor | Array) -> Tensor:
-    """Return the natural logarithm of x."""
+    """Return the natural logarithm of x.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Unary.apply(as_tensor(x), name="log")
 
 
 def sqrt(x: Tensor | Array) -> Tensor:
-    """Return the square root of x."""
+    """Return the square root of x.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Unary.apply(as_tensor(x), name="sqrt")
 
 
 def abs(x: Tensor | Array) -> Tensor:
-    """Return the absolute value of x; its gradient at 0 is 0."""
+    """Return the absolute value of x; its gradient at 0 is 0.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Unary.apply(as_tensor(x), name="abs")
 
 
 def clip(x: Tensor | Array, low: float, high: float) -> Tensor:
-    """Return x held between `low` and `high`; the gradient is 0 outside."""
+    """Return x held between `low` and `high`; the gradient is 0 outside.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    low, high : float
+        The limits.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Clip.apply(as_tensor(x), low=low, high=high)
 
 
 def sum(
     x: Tensor | Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
 ) -> Tensor:
-    """Return the sum over `axis` (all axes by default)."""
+    """Return the sum over `axis` (all axes by default).
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    axis : int or tuple of int, optional
+        Axes to go over; all by default.
+    keepdims : bool, default=False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor without `axis`, or with 1 in its place
+    """
     return Sum.apply(as_tensor(x), axis=axis, keepdims=keepdims)
 
 
 def mean(
     x: Tensor | Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
 ) -> Tensor:
-    """Return the mean over `axis` (all axes by default)."""
+    """Return the mean over `axis` (all axes by default).
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    axis : int or tuple of int, optional
+        Axes to go over; all by default.
+    keepdims : bool, default=False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor without `axis`, or with 1 in its place
+    """
     x = as_tensor(x)
     total = sum(x, axis, keepdims)
     count = x.data.size // max(1, total.data.size)

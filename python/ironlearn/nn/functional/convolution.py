@@ -152,6 +152,17 @@ def conv2d_max_pool(
     """Return the maxima of `conv2d`'s windows of `pool` cells side by side.
 
     The shapes are those of `conv2d`; rows and columns that fill no window are left out.
+
+    Parameters
+    ----------
+    x, w, b, stride, padding, activation
+        As for `conv2d`.
+    pool : (int, int), default=(2, 2)
+        Height and width of a window.
+
+    Returns
+    -------
+    Tensor of shape (N, OH // pool[0], OW // pool[1], O)
     """
     return Conv2DMaxPool.apply(
         as_tensor(x), w, b, stride=stride, padding=padding, activation=activation, pool=pool
@@ -179,6 +190,8 @@ def conv2d_transpose(
     output_size : (int, int)
         Height and width of the result; the convolution of such an image with `stride`, `padding`
         and `dilation` must have the size of x.
+    stride, padding, dilation, activation
+        As for `conv2d`.
 
     Returns
     -------

@@ -73,5 +73,15 @@ def affine(
 
 
 def matmul(a: Tensor | Array, b: Tensor | Array) -> Tensor:
-    """Return the matrix product of a (..., I, K) and b (..., K, J); leading axes broadcast."""
+    """Return the matrix product of a (..., I, K) and b (..., K, J); leading axes broadcast.
+
+    Parameters
+    ----------
+    a : Tensor or array of shape (..., I, K)
+    b : Tensor or array of shape (..., K, J)
+
+    Returns
+    -------
+    Tensor of shape (..., I, J)
+    """
     return MatMul.apply(as_tensor(a), as_tensor(b))

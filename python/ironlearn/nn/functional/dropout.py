@@ -72,10 +72,28 @@ def dropout(
         The random stream: equal ones give equal masks.
     shape : tuple of int, optional
         The mask's shape, broadcast to x's: 1 on an axis drops it as a whole.
+
+    Returns
+    -------
+    Tensor of the shape of x
     """
     return Dropout.apply(as_tensor(x), rate=rate, seed=seed, task=task, shape=shape)
 
 
 def gaussian_noise(x: Tensor | Array, stddev: float, *, seed: int, task: int) -> Tensor:
-    """Return x plus normal noise of standard deviation `stddev`."""
+    """Return x plus normal noise of standard deviation `stddev`.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    stddev : float
+        Standard deviation of the noise.
+    seed, task : int
+        The random stream: equal ones give equal noise.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return GaussianNoise.apply(as_tensor(x), stddev=stddev, seed=seed, task=task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ironlearn.nn.autograd import Context, Function, Tensor, as_tensor
+from ironlearn.nn.autograd import Context, Function, RowGradient, Tensor, as_tensor
 from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops import Ops
 
@@ -11,18 +11,23 @@ class Embedding(Function):
     """table[ids]."""
 
     @staticmethod
-    def forward(ctx: Context, ops: Ops, ids: Array, table: Array) -> Array:
+    def forward(ctx: Context, ops: Ops, ids: Array, table: Array, *, sparse: bool) -> Array:
         """Compute the outputs."""
-        ctx.save(ids, table.shape[0])
+        ctx.save(ids, table.shape, sparse)
         return ops.embedding(ids, table)
 
     @staticmethod
-    def backward(ctx: Context, ops: Ops, g: Array) -> tuple[Array | None, ...]:
+    def backward(ctx: Context, ops: Ops, g: Array) -> tuple[Array | RowGradient | None, ...]:
         """Compute the inputs' gradients."""
-        return None, ops.embedding_backward(g, *ctx.saved) if ctx.needs[1] else None
+        ids, shape, sparse = ctx.saved
+        if not ctx.needs[1]:
+            return None, None
+        if sparse:
+            return None, RowGradient([(ids, g)], shape)
+        return None, ops.embedding_backward(g, ids, shape[0])
 
 
-def embedding(ids: Tensor | Array, table: Tensor) -> Tensor:
+def embedding(ids: Tensor | Array, table: Tensor, *, sparse: bool = False) -> Tensor:
     """Return the rows of a table.
 
     Parameters
@@ -30,6 +35,8 @@ def embedding(ids: Tensor | Array, table: Tensor) -> Tensor:
     ids : Tensor or array of int, any shape
         Numbers of rows, from 0.
     table : Tensor of shape (V, D)
+    sparse : bool, default=False
+        Leave the table's gradient as a `RowGradient`, so that optimizers touch used rows only.
 
     Returns
     -------
@@ -53,4 +60,4 @@ def embedding(ids: Tensor | Array, table: Tensor) -> Tensor:
     ids = as_tensor(ids)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"ids must be integers, got an array of {ids.dtype}.")
-    return Embedding.apply(ids, table)
+    return Embedding.apply(ids, table, sparse=sparse)

@@ -76,24 +76,73 @@ class SigmoidCrossEntropy(Function):
 
 
 def softmax(x: Tensor | Array, axis: int = -1) -> Tensor:
-    """Return exp(x) / sum(exp(x)) over `axis`."""
+    """Return exp(x) / sum(exp(x)) over `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    axis : int, default=-1
+        The axis whose elements share.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return Softmax.apply(as_tensor(x), axis=axis)
 
 
 def log_softmax(x: Tensor | Array, axis: int = -1) -> Tensor:
-    """Return log(softmax(x)) over `axis`."""
+    """Return log(softmax(x)) over `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    axis : int, default=-1
+        The axis whose elements share.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return LogSoftmax.apply(as_tensor(x), axis=axis)
 
 
 def softmax_cross_entropy(
     logits: Tensor | Array, targets: Array, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the cross-entropy (N,) of logits (N, C) and classes (N,)."""
+    """Return the cross-entropy (N,) of logits (N, C) and classes (N,).
+
+    Parameters
+    ----------
+    logits : Tensor or array of shape (N, C)
+    targets : array of int of shape (N,)
+        The class of each row.
+    label_smoothing : float, default=0.0
+        Share of the target that is spread evenly over all classes.
+
+    Returns
+    -------
+    Tensor of shape (N,)
+    """
     return SoftmaxCrossEntropy.apply(
         as_tensor(logits), targets=targets, label_smoothing=label_smoothing
     )
 
 
 def sigmoid_cross_entropy(logits: Tensor | Array, targets: Array) -> Tensor:
-    """Return the binary cross-entropy of each logit and its target in [0, 1]."""
+    """Return the binary cross-entropy of each logit and its target in [0, 1].
+
+    Parameters
+    ----------
+    logits : Tensor or array
+        Any shape.
+    targets : array
+        Of the same shape, in [0, 1].
+
+    Returns
+    -------
+    Tensor of the shape of logits
+    """
     return SigmoidCrossEntropy.apply(as_tensor(logits), targets=targets)

@@ -49,12 +49,42 @@ class AvgPool2D(Function):
 def max_pool2d(
     x: Tensor | Array, size: Pair, *, stride: Pair | None = None, padding: Padding = _NONE
 ) -> Tensor:
-    """Return the maxima of windows of `size` cells, `stride` (default `size`) apart."""
+    """Return the maxima of windows of `size` cells, `stride` (default `size`) apart.
+
+    Parameters
+    ----------
+    x : Tensor or array of shape (N, H, W, C)
+    size : (int, int)
+        Height and width of a window.
+    stride : (int, int), optional
+        Cells from one window to the next; `size` by default.
+    padding : ((int, int), (int, int))
+        Cells around the image that do not count.
+
+    Returns
+    -------
+    Tensor of shape (N, OH, OW, C)
+    """
     return MaxPool2D.apply(as_tensor(x), size=size, stride=stride or size, padding=padding)
 
 
 def avg_pool2d(
     x: Tensor | Array, size: Pair, *, stride: Pair | None = None, padding: Padding = _NONE
 ) -> Tensor:
-    """Return the means of windows of `size` cells; cells of the padding do not count."""
+    """Return the means of windows of `size` cells; cells of the padding do not count.
+
+    Parameters
+    ----------
+    x : Tensor or array of shape (N, H, W, C)
+    size : (int, int)
+        Height and width of a window.
+    stride : (int, int), optional
+        Cells from one window to the next; `size` by default.
+    padding : ((int, int), (int, int))
+        Cells around the image that do not count.
+
+    Returns
+    -------
+    Tensor of shape (N, OH, OW, C)
+    """
     return AvgPool2D.apply(as_tensor(x), size=size, stride=stride or size, padding=padding)

@@ -39,7 +39,18 @@ class PixelShuffle(Function):
 
 
 def upsample2d(x: Tensor | Array, factor: Pair) -> Tensor:
-    """Return x with each cell repeated `factor` times along height and width."""
+    """Return x with each cell repeated `factor` times along height and width.
+
+    Parameters
+    ----------
+    x : Tensor or array of shape (N, H, W, C)
+    factor : (int, int)
+        Times along height and along width.
+
+    Returns
+    -------
+    Tensor of shape (N, H * factor[0], W * factor[1], C)
+    """
     return UpSample2D.apply(as_tensor(x), factor=factor)
 
 
@@ -48,5 +59,15 @@ def pixel_shuffle(x: Tensor | Array, factor: int) -> Tensor:
 
     Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
     convolutional neural network" (arXiv:1609.05158).
+
+    Parameters
+    ----------
+    x : Tensor or array of shape (N, H, W, r r C)
+    factor : int
+        The factor r.
+
+    Returns
+    -------
+    Tensor of shape (N, H r, W r, C)
     """
     return PixelShuffle.apply(as_tensor(x), factor=factor)

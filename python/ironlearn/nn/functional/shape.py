@@ -104,24 +104,72 @@ class Pad(Function):
 
 
 def reshape(x: Tensor | Array, shape: tuple[int, ...]) -> Tensor:
-    """Return x in the shape `shape`; one length may be -1."""
+    """Return x in the shape `shape`; one length may be -1.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    shape : tuple of int
+        The new shape; one length may be -1.
+
+    Returns
+    -------
+    Tensor of shape `shape`
+    """
     return Reshape.apply(as_tensor(x), shape=shape)
 
 
 def transpose(x: Tensor | Array, axes: Sequence[int]) -> Tensor:
-    """Return x with its axes in the order `axes`."""
+    """Return x with its axes in the order `axes`.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    axes : sequence of int
+        The old number of each new axis.
+
+    Returns
+    -------
+    Tensor with its axes in the new order
+    """
     x = as_tensor(x)
     return Transpose.apply(x, axes=tuple(axis % x.ndim for axis in axes))
 
 
 def concatenate(tensors: Sequence[Tensor | Array], axis: int = -1) -> Tensor:
-    """Return the tensors joined along `axis`."""
+    """Return the tensors joined along `axis`.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor or array
+        Of equal shapes but for `axis`.
+    axis : int, default=-1
+        Where to join.
+
+    Returns
+    -------
+    Tensor with the lengths along `axis` added up
+    """
     parts = [as_tensor(x) for x in tensors]
     return Concatenate.apply(*parts, axis=axis % parts[0].ndim)
 
 
 def stack(tensors: Sequence[Tensor | Array], axis: int = 0) -> Tensor:
-    """Return the tensors joined along a new axis `axis`."""
+    """Return the tensors joined along a new axis `axis`.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor or array
+        Of equal shapes.
+    axis : int, default=0
+        The new axis.
+
+    Returns
+    -------
+    Tensor with one axis more
+    """
     parts = [as_tensor(x) for x in tensors]
     axis %= parts[0].ndim + 1
     return concatenate(
@@ -130,10 +178,36 @@ def stack(tensors: Sequence[Tensor | Array], axis: int = 0) -> Tensor:
 
 
 def getitem(x: Tensor | Array, key: Any) -> Tensor:
-    """Return ``x[key]``; index arrays are of x's device."""
+    """Return ``x[key]``; index arrays are of x's device.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    key : slices, ints, index arrays or a tuple of them
+        What to take.
+
+    Returns
+    -------
+    Tensor of what was taken
+    """
     return GetItem.apply(as_tensor(x), key=key)
 
 
 def pad(x: Tensor | Array, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """Return x with `value` around it: (before, after) for each axis."""
+    """Return x with `value` around it: (before, after) for each axis.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Any shape.
+    widths : sequence of (int, int)
+        Cells before and after, for each axis.
+    value : float, default=0.0
+        What to put there.
+
+    Returns
+    -------
+    Tensor of the larger shape
+    """
     return Pad.apply(as_tensor(x), widths=tuple(widths), value=value)

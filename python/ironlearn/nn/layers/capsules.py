@@ -84,7 +84,9 @@ class PrimaryCapsules(Layer):
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute the output of `x`."""
         self._expect(x)
-        return squash(F.reshape(self._conv(x, mode), (x.shape[0], -1, self.dim)))
+        y = self._conv(x, mode)
+        count = y.shape[1] * y.shape[2] * self.n_channels
+        return squash(F.reshape(y, (x.shape[0], count, self.dim)))
 
 
 class RoutingCapsules(Layer):

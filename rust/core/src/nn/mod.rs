@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod norm;
+pub mod optimizer;
 pub mod pointwise;
 pub mod softmax;
 

@@ -33,7 +33,8 @@ class ResamplingOps(BasicOps):
         n, height, width, channels = x.shape
         r = factor
         parts = x.reshape(n, height, width, r, r, channels // (r * r))
-        return parts.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * r, width * r, -1)
+        shape = (n, height * r, width * r, channels // (r * r))
+        return parts.transpose(0, 1, 3, 2, 4, 5).reshape(shape)
 
     def pixel_unshuffle(self, x: Array, factor: int) -> Array:
         """Return what `pixel_shuffle` would turn into `x`."""
