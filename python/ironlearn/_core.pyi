@@ -471,6 +471,240 @@ class KernelModel:
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
 
+class RecurrentTape:
+    """What the forward pass of a recurrent layer keeps for its backward pass."""
+
+def nn_recurrent(
+    kind: str,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    keep: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    RecurrentTape | None,
+]:
+    """All states of the cell `kind` ("lstm", "gru", "tanh", "relu"), the last state, the last cell
+    state (LSTM), and the tape if `keep`."""
+
+def nn_recurrent_backward(
+    kind: str,
+    gy: NDArray[np.float32] | None,
+    gh: NDArray[np.float32] | None,
+    gc: NDArray[np.float32] | None,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    tape: RecurrentTape,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    needs_x: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]:
+    """Gradients of x (if `needs_x`), w, u, b, bu (GRU), h0 and c0 (LSTM)."""
+
+def nn_optimizer_step(
+    kind: str,
+    params: list[NDArray[np.float32]],
+    grads: list[NDArray[np.float32]],
+    slots: list[list[NDArray[np.float32]]],
+    hyper_: dict[str, float],
+    decay: list[bool],
+    *,
+    n_threads: int,
+) -> None:
+    """Changes `params` and `slots` by one step of the rule `kind`, in place."""
+
+class Plan:
+    """A network with its loss and its optimizer, lowered to one call for many mini-batches."""
+
+    def __init__(
+        self,
+        input_shape: list[int],
+        steps: list[tuple[str, dict[str, Any]]],
+        *,
+        loss: str,
+        loss_number: float,
+        output: str,
+        optimizer: str,
+    ) -> None: ...
+    def parameters(self) -> list[tuple[str, list[int]]]:
+        """Names and shapes of the trained arrays."""
+
+    def buffers(self) -> list[tuple[str, list[int]]]:
+        """Names and shapes of the other arrays."""
+
+    @property
+    def output_shape(self) -> list[int]:
+        """The shape of one sample's output."""
+
+    @property
+    def completed(self) -> int:
+        """Steps that the last call of `train` did, also when it was interrupted."""
+
+    def train(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        order: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        *,
+        weights: NDArray[np.float32] | None,
+        params: list[NDArray[np.float32]],
+        slots: list[list[NDArray[np.float32]]],
+        buffers: list[NDArray[np.float32]],
+        decay: list[bool],
+        rates: NDArray[np.float64],
+        first_step: int,
+        seed: int,
+        first_draw: int,
+        hyper_: dict[str, float],
+        n_threads: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float | None]:
+        """One step for each batch; arrays change in place.
+
+        Returns losses, shares of hits, and the loss, if it is not finite, before whose step the
+        training ended.
+        """
+
+    def predict(
+        self,
+        x: NDArray[Any],
+        *,
+        params: list[NDArray[np.float32]],
+        buffers: list[NDArray[np.float32]],
+        version: int | None,
+        n_threads: int,
+    ) -> NDArray[np.float32]:
+        """Outputs for each row. Packed parameters are kept for calls with the same `version`."""
+
+_F32 = NDArray[np.float32]
+_Pair = tuple[int, int]
+_Padding = tuple[tuple[int, int], tuple[int, int]]
+
+def conv2d(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes ``activation(x * w + b)`` to ``y``."""
+
+def conv2d_grad_input(
+    gy: _F32,
+    w: _F32,
+    gx: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `conv2d`'s input to ``gx``."""
+
+def conv2d_grad_weight(
+    x: _F32,
+    gy: _F32,
+    gw: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `conv2d`'s kernel to ``gw``."""
+
+def activation_backward_sums(
+    gy: _F32, y: _F32, gz: _F32, gb: _F32, *, activation: str, n_threads: int
+) -> None:
+    """Writes ``gy`` times the slope at ``y`` to ``gz``, and its sums by channel to ``gb``."""
+
+def conv2d_max_pool(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the maxima of 2 x 2 pixels of `conv2d` to ``y``, their places to ``argmax``."""
+
+def conv2d_max_pool_backward(
+    gy: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    x: _F32,
+    w: _F32,
+    gx: _F32 | None,
+    gw: _F32,
+    gb: _F32,
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the gradients of `conv2d_max_pool`'s inputs to ``gx``, ``gw`` and ``gb``."""
+
+def max_pool2d(
+    x: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    size: _Pair,
+    stride: _Pair,
+    padding: _Padding,
+    n_threads: int,
+) -> None:
+    """Writes each window's maximum to ``y`` and its place to ``argmax``."""
+
+def max_pool2d_backward(gy: _F32, argmax: NDArray[np.int32], gx: _F32, *, n_threads: int) -> None:
+    """Writes the gradient of `max_pool2d`'s input to ``gx``."""
+
+def avg_pool2d(
+    x: _F32, y: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
+) -> None:
+    """Writes each window's mean to ``y``."""
+
+def avg_pool2d_backward(
+    gy: _F32, gx: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
+) -> None:
+    """Writes the gradient of `avg_pool2d`'s input to ``gx``."""
+
 def nn_activation(
     x: NDArray[np.float32], name: str, y: NDArray[np.float32], n_threads: int
 ) -> None:

@@ -477,3 +477,21 @@ def test_a_run_on_strict_equals_one_on_the_cpu() -> None:
     for name, value in ends[0][0].items():
         np.testing.assert_allclose(ends[1][0][name], value, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-4)
+
+
+def test_tables_are_trained_by_rows() -> None:
+    from ironlearn.nn.layers import Embedding, Flatten
+
+    ids = np.arange(24).reshape(12, 2) % 7
+    y = ids[:, 0] % 2
+    ends = []
+    for accumulate, size in ((1, 12), (3, 4)):
+        net = Sequential([Embedding(7, 3), Flatten(), Dense(2)]).initialize((2,)).astype(np.float64)
+        trainer = Trainer(net, "cross_entropy", SGD(0.5), accumulate=accumulate, executor="eager")
+        trainer.fit(ArrayData(ids, y, batch_size=size, shuffle=False), epochs=3)
+        ends.append(net.state())
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][name], rtol=1e-9, atol=1e-12)
+    net.layers[2].kernel.data[0, 0] = np.nan
+    with pytest.raises(DivergedError, match=r"kernel of layer 2 \(Dense\) was no longer finite"):
+        trainer.fit(ArrayData(ids, y, batch_size=4), epochs=1)

@@ -313,8 +313,13 @@ class NeuralEstimator(Estimator):
 
     def _outputs(self, x: Any, *, batch_size: int = 256) -> NDArray[Any]:
         """Return the network's raw outputs for inputs `x`, in single precision."""
-        check_is_fitted(self)
+        self._require_fit()
         return predict(self._model, x, batch_size=batch_size, device=self.device)
+
+    def _require_fit(self) -> None:
+        """Raise `NotFittedError` before a fit; scikit-learn's check takes longer than an answer."""
+        if "_model" not in self.__dict__:
+            check_is_fitted(self)
 
     def plot_history(self, axes: Any = None) -> Any:
         """Draw loss and metrics over the epochs.
@@ -436,7 +441,7 @@ class NeuralClassifier(Classifier, NeuralEstimator):
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, but y contains only "
-                f"one class: {classes[0]!r}"
+                f"one class: {classes.tolist()[0]!r}"
             )
 
     def _known_codes(self, y: Any) -> NDArray[np.int64]:
@@ -445,7 +450,7 @@ class NeuralClassifier(Classifier, NeuralEstimator):
         places = np.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         wrong = self.classes_[places] != y
         if np.any(wrong):
-            label = y[np.flatnonzero(wrong)[0]]
+            label = y[wrong].tolist()[0]
             raise ValueError(
                 f"y holds the label {label!r}, which is not among the classes "
                 f"{_shown(self.classes_)}."

@@ -307,7 +307,7 @@ class MLPClassifier(Classifier, MLP):
         if len(labels) < 2:
             raise ValueError(
                 "MLPClassifier needs samples of at least 2 classes in the data, but y contains "
-                f"only one class: {labels[0]!r}"
+                f"only one class: {labels.tolist()[0]!r}"
             )
         self._several = False
         self.classes_ = labels

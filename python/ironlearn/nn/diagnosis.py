@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ironlearn.nn.autograd import Tensor, backward
+from ironlearn.nn.autograd import RowGradient, Tensor, backward
 from ironlearn.nn.backend.device import Device
 from ironlearn.nn.data import Batch
 from ironlearn.nn.inference import dtype_of, send, tensors
@@ -19,6 +19,8 @@ def finite(array: Any) -> bool:
     """Tell whether every element of a device's array, or of a tuple's, is a finite number."""
     if array is None:
         return True
+    if isinstance(array, RowGradient):
+        return finite([gradient for _, gradient in array.parts])
     if isinstance(array, tuple | list):
         return all(finite(part) for part in array)
     value = get_device_of(array).receive(array)

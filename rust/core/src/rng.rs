@@ -32,14 +32,14 @@ impl Stream {
         }
     }
 
-    /// The stream's key: word `i` from 0 is the mix of `key + (i + 1) golden`.
-    pub fn key(&self) -> u64 {
-        self.key
-    }
-
     /// Passes over the next `n` numbers.
     pub fn skip(&mut self, n: u64) {
         self.counter = self.counter.wrapping_add(n);
+    }
+
+    /// The stream's key: word `i` from 0 is the mix of `key + (i + 1) golden`.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// The next 64 random bits.

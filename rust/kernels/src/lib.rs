@@ -22,6 +22,8 @@ pub mod norm;
 pub mod optimizer;
 pub mod pieces;
 pub mod pointwise;
+pub mod pool;
+pub mod recurrent;
 pub mod softmax;
 pub mod split;
 pub mod sums;

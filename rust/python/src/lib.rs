@@ -12,11 +12,15 @@ mod kmeans;
 mod kmeans_model;
 mod linear_svm;
 mod nn_attention;
+mod nn_conv;
+mod nn_convpool;
 mod nn_embedding;
 mod nn_norm;
 mod nn_optimizer;
 mod nn_plan;
 mod nn_pointwise;
+mod nn_pool;
+mod nn_recurrent;
 mod nn_softmax;
 mod rows;
 mod trees;
@@ -64,6 +68,10 @@ mod _core {
         nn_attention, nn_attention_backward, nn_attention_packed, nn_attention_packed_backward,
     };
     #[pymodule_export]
+    use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
+    #[pymodule_export]
+    use crate::nn_convpool::{conv2d_max_pool, conv2d_max_pool_backward};
+    #[pymodule_export]
     use crate::nn_embedding::{nn_embedding, nn_embedding_backward};
     #[pymodule_export]
     use crate::nn_norm::{
@@ -79,6 +87,10 @@ mod _core {
         nn_activation, nn_activation_backward, nn_bias_activation, nn_bias_activation_backward,
         nn_dropout,
     };
+    #[pymodule_export]
+    use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+    #[pymodule_export]
+    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
     #[pymodule_export]
     use crate::nn_softmax::{
         nn_sigmoid_cross_entropy, nn_sigmoid_cross_entropy_backward, nn_softmax,

@@ -1,10 +1,16 @@
-//! Operations of neural networks: kernels over whole batches, in parallel.
+//! Operations of neural networks: kernels over whole batches, in parallel, one file a family.
 
 pub mod attention;
+pub mod conv;
+pub mod convpool;
 pub mod embedding;
+pub mod gemm;
 pub mod norm;
 pub mod optimizer;
 pub mod pointwise;
+pub mod pool;
+pub mod recurrent;
+mod scratch;
 pub mod softmax;
 
 /// Elements that a chunk of elementwise work has at most: they and their like fit into the

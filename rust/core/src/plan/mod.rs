@@ -12,12 +12,14 @@
 
 mod buffers;
 mod build;
+pub mod conv;
 pub mod layer;
 pub mod layers;
 mod loss;
 pub mod options;
 mod predict;
 mod program;
+pub mod recurrent;
 mod team;
 mod train;
 mod wide;

@@ -21,8 +21,6 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub enum Rows<'a> {
     /// Numbers.
     Floats(&'a [f32]),
-    /// Bytes, which stand for themselves divided by 255.
-    Bytes(&'a [u8]),
     /// Integers, for networks that begin with an embedding.
     Ids(&'a [i32]),
 }
@@ -31,7 +29,6 @@ impl Rows<'_> {
     fn len(&self) -> usize {
         match self {
             Rows::Floats(x) => x.len(),
-            Rows::Bytes(x) => x.len(),
             Rows::Ids(x) => x.len(),
         }
     }
@@ -50,13 +47,6 @@ pub(super) fn gather(
         Rows::Floats(x) => {
             for (at, to) in places.zip(values.chunks_exact_mut(len.max(1))) {
                 to.copy_from_slice(&x[at..at + len]);
-            }
-        }
-        Rows::Bytes(x) => {
-            for (at, to) in places.zip(values.chunks_exact_mut(len.max(1))) {
-                for (to, &byte) in to.iter_mut().zip(&x[at..at + len]) {
-                    *to = f32::from(byte) * (1.0 / 255.0);
-                }
             }
         }
         Rows::Ids(x) => {
@@ -82,10 +72,12 @@ pub struct Training<'a> {
     pub offsets: &'a [i64],
     /// The learning rate of each step.
     pub rates: &'a [f64],
-    /// The number of the first step, from 1.
+    /// The optimizer's number of the first step, from 1.
     pub first_step: u64,
     /// The seed of dropout.
     pub seed: u64,
+    /// The number of the first step in dropout's streams.
+    pub first_draw: u64,
     /// The optimizer's numbers.
     pub hyper: Hyper,
 }
@@ -108,8 +100,10 @@ pub struct State<'a> {
 pub struct Report {
     /// The loss before the step's update.
     pub losses: Vec<f64>,
-    /// Samples whose target was met.
-    pub right: Vec<u64>,
+    /// The share of targets that were met, weighted as the loss.
+    pub right: Vec<f64>,
+    /// A loss that is not finite: it ended the training before its step's update.
+    pub diverged: Option<f64>,
 }
 
 /// What a step's tasks read.
@@ -120,6 +114,7 @@ struct Now {
     chunks: usize,
     slots: usize,
     step: u64,
+    draw: u64,
     weight: f64,
     plain: Factors,
     decayed: Factors,
@@ -512,26 +507,37 @@ impl<'a> Run<'a> {
         for (i, window) in data.offsets.windows(2).enumerate() {
             control.check()?;
             self.begin(i, window[0] as usize..window[1] as usize);
+            let mut outcome = (0.0, 0.0);
             for (k, phase) in self.program.iter().enumerate() {
                 let tasks = match phase {
                     Phase::Tasks(tasks) => tasks.len(),
                     Phase::Chunks(_) => read(&self.now).slots,
                 };
                 team.phase(k, tasks);
-                if let Phase::Chunks(ops) = phase {
-                    self.share_partials(ops);
+                let Phase::Chunks(ops) = phase else { continue };
+                self.share_partials(ops);
+                if ops.contains(&Op::Loss) {
+                    outcome = self.outcome();
+                    // No parameter has changed yet: updates come behind the loss.
+                    if !outcome.0.is_finite() {
+                        report.diverged = Some(outcome.0);
+                        return Ok(());
+                    }
                 }
             }
-            let (mut loss, mut right) = (0.0, 0);
-            for chunk in &self.chunks[..read(&self.now).chunks] {
-                let chunk = read(chunk);
-                loss += chunk.loss;
-                right += chunk.right;
-            }
-            report.losses.push(loss);
-            report.right.push(right);
+            report.losses.push(outcome.0);
+            report.right.push(outcome.1);
         }
         Ok(())
+    }
+
+    /// The batch's loss, and the share of targets that are met.
+    fn outcome(&self) -> (f64, f64) {
+        let chunks = &self.chunks[..read(&self.now).chunks];
+        chunks.iter().fold((0.0, 0.0), |(loss, right), chunk| {
+            let chunk = read(chunk);
+            (loss + chunk.loss, right + chunk.right)
+        })
     }
 
     fn begin(&self, i: usize, range: std::ops::Range<usize>) {
@@ -542,6 +548,7 @@ impl<'a> Run<'a> {
         now.chunks = range.len().div_ceil(CHUNK);
         now.slots = slots(now.chunks, self.plan.gradient_len);
         now.step = data.first_step + i as u64;
+        now.draw = data.first_draw.wrapping_add(i as u64);
         now.weight = match data.weights {
             None => range.len() as f64,
             Some(w) => data.order[range]
@@ -700,7 +707,7 @@ impl<'a> Run<'a> {
             batch: now.batch,
             training: true,
             seed: self.data.seed,
-            step: now.step,
+            step: now.draw,
             accumulate,
             ids: chunk.ids.get(..n * lens[0]).unwrap_or_default(),
             mask: masked.then(|| &chunk.mask[..n * lens[0]]),
