@@ -95,6 +95,10 @@ class Trainer:
         The loss and the metrics of the present epoch so far.
     stop : bool
         Callbacks set it to end the training.
+    resumed : bool
+        The run goes on from a checkpoint.
+    error_ : BaseException or None
+        What ended the last run, if an error did.
 
     Notes
     -----
