@@ -18,6 +18,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "random_forest": (["--trees", "16"], "test accuracy 0.9"),
     "linear_svm": ([], "accuracy on new notes"),
     "kmeans": (["--step", "8"], "16 colours"),
+    "mlp_classifier": ([], "test accuracy 0.9"),
+    "cnn_classifier": (["--epochs", "3"], "the same answers: True"),
+    "lstm_forecaster": (["--epochs", "3"], "between"),
+    "lstm_text_classifier": (["--epochs", "6"], "the same answers: True"),
     "compare_models": ([], "random_forest"),
     "pipeline": ([], "accuracy 0.8"),
     "onnx_export": ([], "equal labels: True"),
@@ -58,6 +62,26 @@ def test_the_plot_of_a_tree_is_written(tmp_path: Path) -> None:
         [sys.executable, str(EXAMPLES / "decision_tree.py"), "--plot", str(out)], check=True
     )
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "files"),
+    [
+        ("mlp_classifier", ["training.png"], ["training.png"]),
+        ("cnn_classifier", [".", "--epochs=1"], ["confusion.png", "samples.png", "training.png"]),
+    ],
+)
+def test_the_plots_of_networks_are_written(
+    name: str, arguments: list[str], files: list[str], tmp_path: Path
+) -> None:
+    subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), "--plot", *arguments],
+        check=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert all((tmp_path / file).read_bytes().startswith(b"\x89PNG") for file in files)
 
 
 def test_the_index_lists_every_example() -> None:

@@ -471,6 +471,61 @@ class KernelModel:
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
 
+class RecurrentTape:
+    """What the forward pass of a recurrent layer keeps for its backward pass."""
+
+def nn_recurrent(
+    kind: str,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    keep: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    RecurrentTape | None,
+]:
+    """All states of the cell `kind` ("lstm", "gru", "tanh", "relu"), the last state, the last cell
+    state (LSTM), and the tape if `keep`."""
+
+def nn_recurrent_backward(
+    kind: str,
+    gy: NDArray[np.float32] | None,
+    gh: NDArray[np.float32] | None,
+    gc: NDArray[np.float32] | None,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    tape: RecurrentTape,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    needs_x: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]:
+    """Gradients of x (if `needs_x`), w, u, b, bu (GRU), h0 and c0 (LSTM)."""
+
 def nn_optimizer_step(
     kind: str,
     params: list[NDArray[np.float32]],
@@ -545,3 +600,362 @@ class Plan:
         n_threads: int,
     ) -> NDArray[np.float32]:
         """Outputs for each row. Packed parameters are kept for calls with the same `version`."""
+
+_F32 = NDArray[np.float32]
+_Pair = tuple[int, int]
+_Padding = tuple[tuple[int, int], tuple[int, int]]
+
+def conv2d(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes ``activation(x * w + b)`` to ``y``."""
+
+def conv2d_grad_input(
+    gy: _F32,
+    w: _F32,
+    gx: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `conv2d`'s input to ``gx``."""
+
+def conv2d_grad_weight(
+    x: _F32,
+    gy: _F32,
+    gw: _F32,
+    *,
+    stride: _Pair,
+    padding: _Padding,
+    dilation: _Pair,
+    groups: int,
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `conv2d`'s kernel to ``gw``."""
+
+def activation_backward_sums(
+    gy: _F32, y: _F32, gz: _F32, gb: _F32, *, activation: str, n_threads: int
+) -> None:
+    """Writes ``gy`` times the slope at ``y`` to ``gz``, and its sums by channel to ``gb``."""
+
+def conv2d_max_pool(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the maxima of 2 x 2 pixels of `conv2d` to ``y``, their places to ``argmax``."""
+
+def conv2d_max_pool_backward(
+    gy: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    x: _F32,
+    w: _F32,
+    gx: _F32 | None,
+    gw: _F32,
+    gb: _F32,
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the gradients of `conv2d_max_pool`'s inputs to ``gx``, ``gw`` and ``gb``."""
+
+def max_pool2d(
+    x: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    size: _Pair,
+    stride: _Pair,
+    padding: _Padding,
+    n_threads: int,
+) -> None:
+    """Writes each window's maximum to ``y`` and its place to ``argmax``."""
+
+def max_pool2d_backward(gy: _F32, argmax: NDArray[np.int32], gx: _F32, *, n_threads: int) -> None:
+    """Writes the gradient of `max_pool2d`'s input to ``gx``."""
+
+def avg_pool2d(
+    x: _F32, y: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
+) -> None:
+    """Writes each window's mean to ``y``."""
+
+def avg_pool2d_backward(
+    gy: _F32, gx: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
+) -> None:
+    """Writes the gradient of `avg_pool2d`'s input to ``gx``."""
+
+def nn_activation(
+    x: NDArray[np.float32], name: str, y: NDArray[np.float32], n_threads: int
+) -> None:
+    """Writes the activation of `x` to `y`."""
+
+def nn_activation_backward(
+    gy: NDArray[np.float32],
+    source: NDArray[np.float32],
+    name: str,
+    out: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes `gy` times the derivative of an activation to `out`; `source` is its output, or its
+    input where the derivative does not follow from the output.
+    """
+
+def nn_bias_activation(
+    z: NDArray[np.float32], bias: NDArray[np.float32], name: str, n_threads: int
+) -> None:
+    """Replaces each row z of `z` by the activation of z + `bias`."""
+
+def nn_bias_activation_backward(
+    gy: NDArray[np.float32],
+    source: NDArray[np.float32],
+    name: str,
+    width: int,
+    gz: NDArray[np.float32],
+    n_threads: int,
+) -> NDArray[np.float32]:
+    """Writes the gradient of what an activation was taken of to `gz` and returns its sums over rows
+    of `width` numbers, the bias's gradient.
+    """
+
+def nn_dropout(
+    seed: int,
+    task: int,
+    rate: float,
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes `x` with random zeros, the rest multiplied by 1 / (1 - rate): element n is kept where
+    number n of the stream (seed, task) is at least `rate`.
+    """
+
+def nn_softmax(x: NDArray[np.float32], log: bool, y: NDArray[np.float32], n_threads: int) -> None:
+    """Writes the softmax (or, if `log`, its logarithm) over the last axis of `x` to `y`."""
+
+def nn_softmax_backward(
+    gy: NDArray[np.float32],
+    y: NDArray[np.float32],
+    log: bool,
+    gx: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes the gradient of the input of `nn_softmax` to `gx`, given its output."""
+
+def nn_softmax_cross_entropy(
+    logits: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    label_smoothing: float,
+    losses: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes each row's cross-entropy and probabilities."""
+
+def nn_softmax_cross_entropy_backward(
+    probabilities: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    glosses: NDArray[np.float32],
+    label_smoothing: float,
+    out: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes the gradient of the logits, given that of each row's loss."""
+
+def nn_sigmoid_cross_entropy(
+    logits: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    out: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes the binary cross-entropy of each logit and target."""
+
+def nn_sigmoid_cross_entropy_backward(
+    logits: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    g: NDArray[np.float32],
+    out: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes the gradient of the logits of `nn_sigmoid_cross_entropy`."""
+
+def nn_layer_norm(
+    x: NDArray[np.float32],
+    residual: NDArray[np.float32] | None,
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    eps: float,
+    total: NDArray[np.float32] | None,
+    y: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    rstd: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes `layer_norm` of `x`, or of `x + residual`, which is then written to `total`."""
+
+def nn_layer_norm_backward(
+    gy: NDArray[np.float32],
+    extra: NDArray[np.float32] | None,
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    rstd: NDArray[np.float32],
+    gx: NDArray[np.float32],
+    n_threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Writes the gradient of the input, plus `extra`; returns those of gain and offset."""
+
+def nn_batch_norm(
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    eps: float,
+    activation: str,
+    y: NDArray[np.float32],
+    n_threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Writes `batch_norm` of `x` and returns mean and biased variance."""
+
+def nn_batch_norm_backward(
+    gy: NDArray[np.float32],
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    var: NDArray[np.float32],
+    eps: float,
+    activation: str,
+    gx: NDArray[np.float32],
+    n_threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Writes the gradient of the input of `nn_batch_norm`; returns those of gain and offset."""
+
+def nn_batch_norm_inference(
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    var: NDArray[np.float32],
+    eps: float,
+    activation: str,
+    y: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes `batch_norm` of `x` with the given mean and variance."""
+
+def nn_group_norm(
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    groups: int,
+    eps: float,
+    y: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    rstd: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes `group_norm` of `x`."""
+
+def nn_group_norm_backward(
+    gy: NDArray[np.float32],
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    rstd: NDArray[np.float32],
+    groups: int,
+    gx: NDArray[np.float32],
+    n_threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Writes the gradient of the input of `nn_group_norm`; returns those of gain and offset."""
+
+def nn_embedding(
+    ids: NDArray[np.int64], table: NDArray[np.float32], out: NDArray[np.float32], n_threads: int
+) -> None:
+    """Writes row `ids[i]` of `table` to row `i` of `out`."""
+
+def nn_embedding_backward(
+    g: NDArray[np.float32], ids: NDArray[np.int64], out: NDArray[np.float32], n_threads: int
+) -> None:
+    """Writes to row `r` of `out` the sum of the rows `i` of `g` with `ids[i] == r`, in their
+    order.
+    """
+
+def nn_attention(
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
+    causal: bool,
+    scale: float,
+    out: NDArray[np.float32],
+    lse: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes attention to `out` (samples, queries, heads, depth), and the logarithms of the
+    softmaxes' sums to `lse` (samples, heads, queries).
+    """
+
+def nn_attention_backward(
+    gout: NDArray[np.float32],
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    out: NDArray[np.float32],
+    lse: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
+    causal: bool,
+    scale: float,
+    gq: NDArray[np.float32],
+    gk: NDArray[np.float32],
+    gv: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes the gradients of q, k and v, each (samples, steps, heads, width), given `out` and
+    `lse` of `nn_attention`.
+    """
+
+def nn_attention_packed(
+    qkv: NDArray[np.float32],
+    heads: int,
+    mask: NDArray[np.bool_] | None,
+    causal: bool,
+    scale: float,
+    out: NDArray[np.float32],
+    lse: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """`nn_attention` of one array that holds queries, keys and values."""
+
+def nn_attention_packed_backward(
+    gout: NDArray[np.float32],
+    qkv: NDArray[np.float32],
+    heads: int,
+    out: NDArray[np.float32],
+    lse: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
+    causal: bool,
+    scale: float,
+    gqkv: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes the gradient of `nn_attention_packed`'s array."""

@@ -431,7 +431,7 @@ def test_k_means_may_begin_with_sparse_rows(data_dir: Path) -> None:
 def test_every_estimator_has_cases() -> None:
     every = [
         case
-        for build in ("_ladder", "_bayes", "_trees", "_machines", "_clustering")
+        for build in ("_ladder", "_bayes", "_trees", "_machines", "_perceptrons", "_clustering")
         for case in getattr(cases_module, build)()
     ]
     names = [case.name for case in every]

@@ -454,3 +454,31 @@ def test_negative_sparse_rows_are_refused_by_models_that_count(
     )
     assert (code, err.count("\n")) == (2, 1)
     assert "multinomial_nb needs values that are not negative, but the sparse rows have" in err
+
+
+def test_tasks_and_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ironlearn.cli.demos import TASKS
+
+    assert main(["tasks"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed and task.estimator in listed for name, task in TASKS.items())
+    picture = tmp_path / "curve.png"
+    assert main(["demo", "mlp", "--epochs", "10", "--plot", str(picture)]) == 0
+    said = capsys.readouterr().out
+    found = re.search(r"accuracy (\S+), against (\S+) for always", said)
+    assert found is not None
+    assert float(found[1]) > 0.85 > float(found[2])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["demo", "mlp", "--plot", str(tmp_path / "no" / "x.png")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["demo", "nothing"])
+
+
+@pytest.mark.parametrize(("task", "epochs"), [("digits", 3), ("regression", 15)])
+def test_demos_beat_their_baselines(task: str, epochs: int) -> None:
+    from ironlearn.cli.demos import TASKS, Settings
+
+    outcome = TASKS[task].run(Settings(epochs=epochs, plot=False))
+    assert outcome.score > outcome.baseline + 0.2
+    assert outcome.figure is None

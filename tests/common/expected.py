@@ -29,9 +29,9 @@ _DRAWN_ROWS = (
 )
 
 _BATCHES = (
-    "batches are drawn row by row, so a row of weight 2 is not the same as two rows; scikit-learn's "
-    "own estimator fails this check for the same reason; tests/neural_network/test_mlp.py checks "
-    "the same with the solver that takes all rows at once"
+    "batches are drawn row by row, so a row of weight 2 is not the same as two rows; "
+    "scikit-learn's own estimator fails this check for the same reason; "
+    "tests/neural_network/test_mlp.py checks the same with the solver that takes all rows at once"
 )
 
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {

@@ -233,7 +233,7 @@ def _mlp_classifier_of_labels() -> tuple[Any, np.ndarray]:
 
     X, _ = _iris()
     labels = (X[:, 2:] > [3.8, 1.2]).astype(int)
-    model = MLPClassifier((6,), solver="lbfgs", alpha=1.0, random_state=0)
+    model = MLPClassifier((6,), solver="lbfgs", alpha=1.0, tol=0.01, random_state=0)
     return model.fit(X[:, :2], labels), X[::7, :2]
 
 

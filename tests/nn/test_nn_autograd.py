@@ -13,6 +13,7 @@ import pytest
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Function, Tensor, backward, no_grad
 from ironlearn.nn.backend import get_device
+from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
 from nn.gradcheck import check_gradients
 
 RNG = np.random.default_rng(7)
@@ -111,7 +112,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[np.ndarray[Any, Any]]]] = {
     "dropout": (lambda x: F.dropout(x, 0.4, seed=1, task=2), [normal(5, 4)]),
     "gaussian_noise": (lambda x: F.gaussian_noise(x, 0.4, seed=1, task=2), [normal(5, 4)]),
 }
-for _name in ("relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "softplus"):
+for _name in (*FUSED, *UNFUSED):
     CASES[f"activation {_name}"] = (
         lambda x, name=_name: F.activation(x, name),
         [normal(4, 5)],
@@ -241,3 +242,16 @@ def test_the_strict_device_refuses_hidden_transfers() -> None:
     ):
         with pytest.raises(TypeError):
             act()
+
+
+def test_the_complementary_error_function() -> None:
+    import math
+
+    x = np.concatenate([np.linspace(-6, 27, 2000), [0.0, 0.46875, 4.0, -0.46875, -4.0, 1e300]])
+    expected = np.array([math.erfc(v) for v in x])
+    ops = get_device("cpu").ops
+    np.testing.assert_allclose(ops.erfc(x), expected, rtol=1e-13, atol=1e-300)
+    small = x < 9
+    single = ops.erfc(x[small].astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected[small], rtol=3e-5, atol=1e-37)

@@ -164,7 +164,9 @@ CASES: dict[str, tuple[Any, tuple[int, ...], Any, Any, Any, list[Any]]] = {
     ),
 }
 for _name, _module in {
-    "gelu": lambda: torch.nn.GELU("tanh"),
+    "gelu": lambda: torch.nn.GELU(),
+    "gelu_tanh": lambda: torch.nn.GELU("tanh"),
+    "relu6": lambda: torch.nn.ReLU6(),
     "silu": lambda: torch.nn.SiLU(),
     "softplus": lambda: torch.nn.Softplus(),
     "elu": lambda: torch.nn.ELU(),

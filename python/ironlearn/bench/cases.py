@@ -54,6 +54,8 @@ class Case:
 
 _SEED = {"random_state": 0}
 _FOREST = {"n_estimators": 100, **_SEED}
+#: A fixed number of passes, so that both libraries do the same work.
+_PASSES = {"max_iter": 20, "tol": 0.0, "n_iter_no_change": 20, **_SEED}
 _CLUSTERING = {"n_clusters": 10, "init": "first rows", "n_init": 1}
 
 #: Every classifier and clusterer, and the settings of its ladder of sizes.
@@ -69,6 +71,7 @@ _MODELS: dict[str, dict[str, Any]] = {
     "ExtraTreesClassifier": _FOREST,
     "LinearSVC": {"C": 1.0, **_SEED},
     "SVC": {"C": 1.0},
+    "MLPClassifier": _PASSES,
     "KMeans": _CLUSTERING,
     "MiniBatchKMeans": {**_CLUSTERING, **_SEED},
     "BisectingKMeans": {"n_clusters": 10, **_SEED},
@@ -80,6 +83,7 @@ _REGRESSORS: dict[str, dict[str, Any]] = {
     "ExtraTreesRegressor": _FOREST,
     "LinearSVR": {"C": 1.0, **_SEED},
     "SVR": {"C": 1.0},
+    "MLPRegressor": _PASSES,
 }
 #: The models that this build has.
 MODELS = tuple(name for name in (*_MODELS, *_REGRESSORS) if name in TYPES)
@@ -112,6 +116,8 @@ _HIGH_RUNGS: dict[tuple[str, str], str | None] = {
     ("RandomForestRegressor", "regression100k"): "full",
     ("ExtraTreesRegressor", "regression100k"): "full",
     ("LinearSVR", "regression100k"): "full",
+    ("MLPClassifier", "100k"): "full",
+    ("MLPRegressor", "regression100k"): "full",
     ("SVC", "100k"): None,
     ("SVR", "regression100k"): None,
 }
@@ -219,6 +225,11 @@ def _machines() -> list[Case]:
     return cases
 
 
+def _perceptrons() -> list[Case]:
+    model, settings = "MLPClassifier", {**_PASSES, "hidden_layer_sizes": (512,), "max_iter": 3}
+    return [Case(f"{model}/fmnist/512", model, "fmnist", "float32", settings=settings)]
+
+
 def _clustering() -> list[Case]:
     cases = []
     single = "float32"
@@ -247,7 +258,8 @@ def _clustering() -> list[Case]:
 #: All cases of the models that this build has, by name, small data first.
 CASES: dict[str, Case] = {
     case.name: case
-    for case in (*_ladder(), *_bayes(), *_trees(), *_machines(), *_clustering())
+    for build in (_ladder, _bayes, _trees, _machines, _perceptrons, _clustering)
+    for case in build()
     if case.model in MODELS
 }
 

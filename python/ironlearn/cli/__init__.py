@@ -23,6 +23,8 @@ COMMANDS = {
     "fit": "ironlearn.cli.fit",
     "predict": "ironlearn.cli.predict",
     "evaluate": "ironlearn.cli.evaluate",
+    "tasks": "ironlearn.cli.tasks",
+    "demo": "ironlearn.cli.demo",
 }
 
 #: What a user can cause and mend: told in one line, without a traceback.

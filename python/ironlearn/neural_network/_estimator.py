@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -42,11 +41,10 @@ from ironlearn.nn.schedules import SCHEDULES, Schedule
 from ironlearn.nn.state import network_from, network_state
 from ironlearn.nn.train import Trainer, predict
 
+_DEVICES = re.compile(r"cpu|strict|auto|cuda(:[0-9]{1,3})?")
 DEVICE = (
     Rule(
-        lambda v: (
-            isinstance(v, str) and bool(re.fullmatch(r"cpu|strict|auto|cuda(:[0-9]{1,3})?", v))
-        ),
+        lambda v: isinstance(v, str) and bool(_DEVICES.fullmatch(v)),
         "'cpu', 'cuda', 'cuda:<n>' or 'auto'",
     ),
 )
@@ -55,9 +53,9 @@ CALLBACKS = (
         lambda v: (
             isinstance(v, Sequence)
             and not isinstance(v, str)
-            and all(isinstance(one, Callback) for one in v)
+            and all(isinstance(one, Callback) or callable(one) for one in v)
         ),
-        "a list of callbacks",
+        "a list of callbacks and functions",
     ),
     NONE,
 )
@@ -94,8 +92,9 @@ class NeuralEstimator(Estimator):
     """Base of estimators whose model is a network of `ironlearn.nn`.
 
     A subclass has the parameters of `TRAINING` (and whatever else it takes), turns what its users
-    pass into arrays, and calls `_start` for a network and `_train` to train it. `_outputs` then
-    gives the network's outputs. Files, pickles, warm starts and `partial_fit` are done here.
+    pass into arrays, sets ``n_features_in_``, and calls `_start` for a network and `_train` to
+    train it. `_outputs` then gives the network's outputs. Files, pickles, warm starts and what
+    `partial_fit` needs are done here.
 
     Attributes
     ----------
@@ -184,6 +183,8 @@ class NeuralEstimator(Estimator):
         epochs: int | None = None,
         again: bool = False,
         metrics: Any = "auto",
+        checkpoint: Any = None,
+        resume: bool = False,
     ) -> None:
         """Train `network` and keep it, its history and the optimizer's memory.
 
@@ -205,6 +206,10 @@ class NeuralEstimator(Estimator):
             Go on with the optimizer's memory, history and count of epochs.
         metrics : "auto", sequence or None, default="auto"
             What to measure beside the loss.
+        checkpoint : path or Checkpoint, default=None
+            Where to write the state of the training.
+        resume : bool, default=False
+            Go on from the checkpoint, if there is one.
         """
         before = self.n_epochs_ if again and hasattr(self, "n_epochs_") else 0
         optimizer = self._make_optimizer()
@@ -218,7 +223,7 @@ class NeuralEstimator(Estimator):
             # Epochs of a call that goes on are other ones than those before.
             random_state=_random.mix(seed + before) >> 1,
             verbose=int(self.verbose),
-            callbacks=tuple(self.callbacks or ()),
+            callbacks=list(self.callbacks or ()),
         )
         if before and hasattr(self, "_optimizer_state"):
             optimizer.load_state(self._optimizer_state)
@@ -228,6 +233,8 @@ class NeuralEstimator(Estimator):
             validation=validation,
             early_stopping=self.early_stopping and validation is not None,
             patience=self.patience,
+            checkpoint=checkpoint,
+            resume=resume,
         )
         if before:
             history = _joined(self.history_, history)
@@ -266,7 +273,7 @@ class NeuralEstimator(Estimator):
         ValueError
             There are too few rows to hold any back.
         """
-        held = int(round(self.validation_fraction * n_samples))
+        held = round(self.validation_fraction * n_samples)
         classes = 0 if codes is None else len(np.unique(codes))
         if held < max(1, classes) or n_samples - held < max(1, classes):
             raise ValueError(
@@ -306,8 +313,13 @@ class NeuralEstimator(Estimator):
 
     def _outputs(self, x: Any, *, batch_size: int = 256) -> NDArray[Any]:
         """Return the network's raw outputs for inputs `x`, in single precision."""
-        check_is_fitted(self)
+        self._require_fit()
         return predict(self._model, x, batch_size=batch_size, device=self.device)
+
+    def _require_fit(self) -> None:
+        """Raise `NotFittedError` before a fit; scikit-learn's check takes longer than an answer."""
+        if "_model" not in self.__dict__:
+            check_is_fitted(self)
 
     def plot_history(self, axes: Any = None) -> Any:
         """Draw loss and metrics over the epochs.
@@ -429,7 +441,7 @@ class NeuralClassifier(Classifier, NeuralEstimator):
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, but y contains only "
-                f"one class: {classes[0]!r}"
+                f"one class: {classes.tolist()[0]!r}"
             )
 
     def _known_codes(self, y: Any) -> NDArray[np.int64]:
@@ -438,7 +450,7 @@ class NeuralClassifier(Classifier, NeuralEstimator):
         places = np.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         wrong = self.classes_[places] != y
         if np.any(wrong):
-            label = y[np.flatnonzero(wrong)[0]]
+            label = y[wrong].tolist()[0]
             raise ValueError(
                 f"y holds the label {label!r}, which is not among the classes "
                 f"{_shown(self.classes_)}."
@@ -476,8 +488,3 @@ def _name_of(value: Any) -> str:
 def _shown(classes: NDArray[Any]) -> str:
     listed = ", ".join(repr(v) for v in classes[:10].tolist())
     return f"[{listed}{', ...' if len(classes) > 10 else ''}]"
-
-
-def numpy_generator(random_state: Any) -> np.random.RandomState:
-    """Return the generator that `random_state` stands for."""
-    return check_random_state(random_state)

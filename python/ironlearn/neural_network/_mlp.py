@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from abc import abstractmethod
@@ -30,7 +31,7 @@ from ironlearn._parameters import (
     real,
 )
 from ironlearn.base import Estimator, check_weights
-from ironlearn.exceptions import ModelFileError
+from ironlearn.exceptions import DivergedError, ModelFileError
 from ironlearn.neural_network._lbfgs import Problem, minimise, poisson_constant
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor
@@ -118,10 +119,13 @@ class _Rates(Schedule):
 
     def rate(self, base: float, step: int, steps_per_epoch: int, total_steps: int) -> float:
         """Return the learning rate of step number `step`."""
+        return base * self.factor(step // max(1, steps_per_epoch))
+
+    def factor(self, epoch: int) -> float:
+        """Return what the rate of an epoch is multiplied by."""
         if self.kind == "invscaling":
-            seen = step // max(1, steps_per_epoch) * self.n_samples
-            return float(base / (seen + 1) ** self.power)
-        return base * self.scale
+            return float((epoch * self.n_samples + 1) ** -self.power)
+        return self.scale
 
 
 class SparseRows(Batches):
@@ -309,7 +313,7 @@ class MLP(Estimator):
                 )
             return list(self._model.weights), list(self._model.biases)
         weights, biases = [], []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             # Glorot and Bengio's bound; a logistic unit takes its inputs less steeply.
             bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (inputs + outputs))
             weights.append(random.uniform(-bound, bound, (inputs, outputs)))
@@ -375,7 +379,7 @@ class MLP(Estimator):
             network,
             loss,
             optimizer,
-            schedule=rates if self.solver == "sgd" else None,
+            schedule=rates if self.solver == "sgd" else "constant",
             metrics=None,
             random_state=seed + (self.t_ if again else 0),
             verbose=0,
@@ -385,7 +389,13 @@ class MLP(Estimator):
             optimizer.load_state(self._memory)
         codes = self._output() == "softmax"
         batches = _batches(train, batch, self.shuffle, codes=codes)
-        trainer.fit(batches, epochs=1 if one else self.max_iter)
+        try:
+            trainer.fit(batches, epochs=1 if one else self.max_iter)
+        except DivergedError as error:
+            raise ValueError(
+                f"Solver produced non-finite parameter weights ({error}). The input data may "
+                "contain large values and need to be preprocessed."
+            ) from error
         if watch.epochs == 0:
             raise KeyboardInterrupt
         self._keep(network if watch.best is None else watch.best, network)
@@ -397,10 +407,7 @@ class MLP(Estimator):
         self.best_loss_ = None if held is not None else watch.best_loss
         self.validation_scores_ = None if held is None else watch.scores
         self.best_validation_score_ = None if held is None else watch.best_score
-        if trainer.interrupted_:
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
-            return ""
-        if one or watch.converged:
+        if one or watch.converged or trainer.interrupted_:
             return ""
         return (
             f"Stochastic optimizer: {self.max_iter} iterations (max_iter) were not enough: the "
@@ -410,6 +417,8 @@ class MLP(Estimator):
     def _split(self, data: _Fit, random: np.random.RandomState) -> tuple[_Fit, _Fit]:
         n = data.X.shape[0]
         strata = self._strata(data)
+        if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
+            strata = None  # a class of one row cannot be on both sides
         try:
             rows = train_test_split(
                 np.arange(n),
@@ -585,6 +594,7 @@ class _Watch(Callback):
         self.waited = self.waited + 1 if worse else 0
         if owner.verbose:
             print(told)
+        before = self._rates.factor(self.epochs - 1)
         if self.waited > owner.n_iter_no_change:
             slow = owner.solver == "sgd" and owner.learning_rate == "adaptive"
             if slow and owner.learning_rate_init * self._rates.scale > 1e-6:
@@ -592,6 +602,11 @@ class _Watch(Callback):
                 self.waited = 0
             else:
                 self.converged = trainer.stop = True
+        # Momentum is a sum of steps, not of gradients: those taken keep the length they had.
+        slower = before / self._rates.factor(self.epochs)
+        if slower != 1.0:
+            for velocity in trainer.optimizer.slots.get("velocity", ()):
+                velocity *= np.float32(slower)
 
 
 def _single(X: Any) -> NDArray[Any]:

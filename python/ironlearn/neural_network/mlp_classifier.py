@@ -292,7 +292,8 @@ class MLPClassifier(Classifier, MLP):
             return columns.astype(np.float64)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        labels, codes = encode_classes(y)
+        labels, numbers = encode_classes(y)
+        codes = numbers.astype(np.intp)
         if again or classes is not None:
             known = self.classes_ if again else np.unique(column_or_1d(classes))
             unknown = np.setdiff1d(labels, known)
@@ -306,7 +307,7 @@ class MLPClassifier(Classifier, MLP):
         if len(labels) < 2:
             raise ValueError(
                 "MLPClassifier needs samples of at least 2 classes in the data, but y contains "
-                f"only one class: {labels[0]!r}"
+                f"only one class: {labels.tolist()[0]!r}"
             )
         self._several = False
         self.classes_ = labels

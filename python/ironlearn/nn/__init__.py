@@ -23,6 +23,7 @@ _MODULES = frozenset(
         "optimizers",
         "pair_losses",
         "plan",
+        "pretrained",
         "schedules",
         "sequence_losses",
         "state",

@@ -37,6 +37,11 @@ impl Stream {
         self.counter = self.counter.wrapping_add(n);
     }
 
+    /// The stream's key: word `i` from 0 is the mix of `key + (i + 1) golden`.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
     /// The next 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {

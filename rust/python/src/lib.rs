@@ -11,8 +11,17 @@ mod kernel_svm;
 mod kmeans;
 mod kmeans_model;
 mod linear_svm;
+mod nn_attention;
+mod nn_conv;
+mod nn_convpool;
+mod nn_embedding;
+mod nn_norm;
 mod nn_optimizer;
 mod nn_plan;
+mod nn_pointwise;
+mod nn_pool;
+mod nn_recurrent;
+mod nn_softmax;
 mod rows;
 mod trees;
 
@@ -55,9 +64,38 @@ mod _core {
     #[pymodule_export]
     use crate::linear_svm::{LinearModel, linear_svm_fit, linear_svr_fit};
     #[pymodule_export]
+    use crate::nn_attention::{
+        nn_attention, nn_attention_backward, nn_attention_packed, nn_attention_packed_backward,
+    };
+    #[pymodule_export]
+    use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
+    #[pymodule_export]
+    use crate::nn_convpool::{conv2d_max_pool, conv2d_max_pool_backward};
+    #[pymodule_export]
+    use crate::nn_embedding::{nn_embedding, nn_embedding_backward};
+    #[pymodule_export]
+    use crate::nn_norm::{
+        nn_batch_norm, nn_batch_norm_backward, nn_batch_norm_inference, nn_group_norm,
+        nn_group_norm_backward, nn_layer_norm, nn_layer_norm_backward,
+    };
+    #[pymodule_export]
     use crate::nn_optimizer::nn_optimizer_step;
     #[pymodule_export]
     use crate::nn_plan::Plan;
+    #[pymodule_export]
+    use crate::nn_pointwise::{
+        nn_activation, nn_activation_backward, nn_bias_activation, nn_bias_activation_backward,
+        nn_dropout,
+    };
+    #[pymodule_export]
+    use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+    #[pymodule_export]
+    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
+    #[pymodule_export]
+    use crate::nn_softmax::{
+        nn_sigmoid_cross_entropy, nn_sigmoid_cross_entropy_backward, nn_softmax,
+        nn_softmax_backward, nn_softmax_cross_entropy, nn_softmax_cross_entropy_backward,
+    };
     #[pymodule_export]
     use crate::rows::csr_is_whole;
     #[pymodule_export]

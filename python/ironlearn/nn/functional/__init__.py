@@ -45,6 +45,7 @@ from ironlearn.nn.functional.normalization import (
     layer_norm,
 )
 from ironlearn.nn.functional.pooling import avg_pool2d, max_pool2d
+from ironlearn.nn.functional.recurrent import gru, lstm, rnn
 from ironlearn.nn.functional.resampling import pixel_shuffle, upsample2d
 from ironlearn.nn.functional.shape import concatenate, getitem, pad, reshape, stack, transpose
 
@@ -72,9 +73,11 @@ __all__ = [
     "gaussian_noise",
     "getitem",
     "group_norm",
+    "gru",
     "layer_norm",
     "log",
     "log_softmax",
+    "lstm",
     "masked_softmax",
     "matmul",
     "max_pool2d",
@@ -86,6 +89,7 @@ __all__ = [
     "pixel_shuffle",
     "power",
     "reshape",
+    "rnn",
     "sigmoid_cross_entropy",
     "softmax",
     "softmax_cross_entropy",

@@ -46,7 +46,8 @@ def activation(x: Tensor | Array, name: str) -> Tensor:
     ----------
     x : Tensor
         Any shape.
-    name : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", "softplus"}
+    name : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "gelu_tanh", \
+"relu6", "silu", "softplus"}
         See `ironlearn.nn.backend.ops.activations`.
 
     Returns

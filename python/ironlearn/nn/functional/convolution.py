@@ -35,12 +35,8 @@ class Conv2D(Function):
     def backward(ctx: Context, ops: Ops, g: Array) -> tuple[Array | None, ...]:
         """Compute the inputs' gradients."""
         x, w, y, activation, geometry = ctx.saved
-        g = ops.activation_backward(g, y, activation)
-        return (
-            ops.conv2d_grad_input(g, w, x.shape, **geometry) if ctx.needs[0] else None,
-            ops.conv2d_grad_weight(x, g, w.shape, **geometry) if ctx.needs[1] else None,
-            g.sum(axis=(0, 1, 2)) if ctx.needs[2] else None,
-        )
+        needs = ctx.needs
+        return ops.conv2d_backward(g, y, x, w, activation=activation, needs=needs, **geometry)
 
 
 class Conv2DMaxPool(Function):

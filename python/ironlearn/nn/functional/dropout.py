@@ -22,13 +22,19 @@ class Dropout(Function):
         shape: tuple[int, ...] | None,
     ) -> Array:
         """Compute the outputs."""
-        mask = ops.dropout_mask(seed, task, x.shape if shape is None else shape, rate, x.dtype)
+        if shape is None or shape == x.shape:
+            # The same numbers come again in the backward pass: that is cheaper than to keep them.
+            ctx.save(seed, task, rate)
+            return ops.dropout(x, seed, task, rate)
+        mask = ops.dropout_mask(seed, task, shape, rate, x.dtype)
         ctx.save(mask)
         return x * mask
 
     @staticmethod
     def backward(ctx: Context, ops: Ops, g: Array) -> Array:
         """Compute the inputs' gradients."""
+        if len(ctx.saved) > 1:
+            return ops.dropout(g, *ctx.saved)
         return g * ctx.saved[0]
 
 

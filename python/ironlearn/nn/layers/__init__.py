@@ -8,6 +8,7 @@ known; `Layer.forward` computes. `Sequential` chains layers; a network of any ot
 from ironlearn.nn.layers.activation import Activation
 from ironlearn.nn.layers.attention import AdditiveAttention, AttentionPooling, DotAttention
 from ironlearn.nn.layers.base import INFERENCE, Buffer, Layer, Mode, Parameter
+from ironlearn.nn.layers.bidirectional import Bidirectional
 from ironlearn.nn.layers.capsules import CapsuleLength, PrimaryCapsules, RoutingCapsules
 from ironlearn.nn.layers.conv import Conv1D, Conv2D
 from ironlearn.nn.layers.conv_transpose import Conv2DTranspose
@@ -29,6 +30,7 @@ from ironlearn.nn.layers.pooling import (
     MaxPool2D,
 )
 from ironlearn.nn.layers.position import PositionEmbedding, SinePositionEncoding
+from ironlearn.nn.layers.recurrent import GRU, LSTM, SimpleRNN
 from ironlearn.nn.layers.registry import layer_from_spec
 from ironlearn.nn.layers.resampling import PixelShuffle, UpSample2D
 from ironlearn.nn.layers.reshape import Flatten, Reshape, ZeroPad2D
@@ -37,13 +39,16 @@ from ironlearn.nn.layers.spectral_norm import SpectralNorm
 from ironlearn.nn.layers.transformer import TransformerDecoderBlock, TransformerEncoderBlock
 
 __all__ = [
+    "GRU",
     "INFERENCE",
+    "LSTM",
     "Activation",
     "AdditiveAttention",
     "AttentionPooling",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNorm",
+    "Bidirectional",
     "Buffer",
     "CapsuleLength",
     "Conv1D",
@@ -77,6 +82,7 @@ __all__ = [
     "RoutingCapsules",
     "SeparableConv2D",
     "Sequential",
+    "SimpleRNN",
     "SinePositionEncoding",
     "SpatialDropout1D",
     "SpatialDropout2D",

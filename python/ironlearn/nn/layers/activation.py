@@ -23,8 +23,8 @@ class Activation(Layer):
 
     Parameters
     ----------
-    activation : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", "silu", \
-"softplus", "softmax"}
+    activation : {"linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "gelu", \
+"gelu_tanh", "relu6", "silu", "softplus", "softmax"}
         Elementwise, except for ``"softmax"``, which is over the last axis.
 
     Examples

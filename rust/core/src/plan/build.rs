@@ -9,6 +9,7 @@ use super::layers::dropout::Dropout;
 use super::layers::embedding::Embedding;
 use super::layers::pool::{Kind, Pool};
 use super::options::{Options, Value};
+use super::recurrent::Recurrent;
 use super::wide::Wide;
 use crate::error::{Error, Result};
 
@@ -35,10 +36,10 @@ impl Node {
 }
 
 /// The kinds of steps, for error messages.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 17] = [
+    "dense",
     "conv2d",
     "conv2d_max_pool",
-    "dense",
     "activation",
     "flatten",
     "reshape",
@@ -50,6 +51,9 @@ const KINDS: [&str; 14] = [
     "global_max_pool",
     "global_avg_pool",
     "softmax",
+    "lstm",
+    "gru",
+    "rnn",
 ];
 
 fn too_large(what: &'static str, given: String) -> Error {
@@ -136,6 +140,23 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             }
             Box::new(dense)
         }
+        "conv2d" | "conv2d_max_pool" => {
+            let spec = Spec {
+                filters: o.count("filters", 1)?,
+                kernel: o.pair_or("kernel", 1, (3, 3))?,
+                stride: o.pair_or("stride", 1, (1, 1))?,
+                dilation: o.pair_or("dilation", 1, (1, 1))?,
+                padding: o.padding()?,
+                bias: o.flag_or("use_bias", true)?,
+                activation: o.activation()?,
+            };
+            if o.kind == "conv2d" {
+                Box::new(Conv2d::new(i, shape, spec)?)
+            } else {
+                let pool = o.pair_or("pool", 1, (2, 2))?;
+                Box::new(Conv2dMaxPool::new(i, shape, spec, pool)?)
+            }
+        }
         "activation" => Box::new(Activate::new(i, shape, &o.text_or("name", "")?)?),
         "softmax" => Box::new(Activate::new(i, shape, "softmax")?),
         "dropout" => {
@@ -156,27 +177,6 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             let table = Embedding::new(i, shape, rows, width, mask)?;
             return Ok(Some(Node::Embedding(table)));
         }
-        "conv2d" | "conv2d_max_pool" => {
-            let spec = Spec {
-                filters: o.count("filters", 1)?,
-                kernel: o.pair_or("kernel", 1, (1, 1))?,
-                stride: o.pair_or("stride", 1, (1, 1))?,
-                dilation: o.pair_or("dilation", 1, (1, 1))?,
-                padding: o.padding()?,
-                bias: o.flag_or("use_bias", true)?,
-                activation: o.activation()?,
-            };
-            if o.kind == "conv2d" {
-                Box::new(Conv2d::new(i, shape, spec)?)
-            } else {
-                Box::new(Conv2dMaxPool::new(
-                    i,
-                    shape,
-                    spec,
-                    o.pair_or("pool", 1, (2, 2))?,
-                )?)
-            }
-        }
         "max_pool2d" | "avg_pool2d" => {
             let kind = if o.kind == "max_pool2d" {
                 Kind::Max
@@ -186,6 +186,20 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             let size = o.pair_or("size", 1, (2, 2))?;
             let stride = o.pair_or("stride", 1, size)?;
             Box::new(Pool::new(i, shape, kind, size, stride, o.padding()?)?)
+        }
+        "lstm" | "gru" | "rnn" => {
+            let units = o.count("units", 1)?;
+            let sequences = o.flag_or("return_sequences", false)?;
+            let reverse = o.flag_or("reverse", false)?;
+            let masked = o.flag_or("masked", false)?;
+            let name = if o.kind == "rnn" {
+                o.text_or("activation", "tanh")?
+            } else {
+                o.kind.to_string()
+            };
+            Box::new(Recurrent::new(
+                i, shape, &name, units, sequences, reverse, masked,
+            )?)
         }
         "global_max_pool" => Box::new(Pool::global(i, shape, Kind::Max)?),
         _ => Box::new(Pool::global(i, shape, Kind::Average)?),

@@ -298,3 +298,172 @@ impl Layer for Conv2dMaxPool {
             .backward(input, output, argmax, gout, gw, gb, gin, work.scratch);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::layers::check::{Case, check};
+
+    fn spec(activation: Activation) -> Spec {
+        Spec {
+            filters: 5,
+            kernel: (3, 2),
+            stride: (1, 1),
+            dilation: (1, 1),
+            padding: [0; 4],
+            bias: true,
+            activation,
+        }
+    }
+
+    fn activate(activation: Activation, x: f64) -> f64 {
+        match activation {
+            Activation::Linear => x,
+            Activation::Relu => x.max(0.0),
+            Activation::LeakyRelu => x.max(0.01 * x),
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::Tanh => x.tanh(),
+            Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
+        }
+    }
+
+    /// Outputs of images of shape `input`, (rows, columns, filters) each.
+    fn naive(spec: &Spec, input: [usize; 3], p: &[Vec<f64>], x: &[f64]) -> (Vec<f64>, [usize; 2]) {
+        let [height, width, channels] = input;
+        let [top, bottom, left, right] = spec.padding;
+        let size = |n, pad, k, stride, dilation| (n + pad - dilation * (k - 1) - 1) / stride + 1;
+        let (k, stride, dilation) = (spec.kernel, spec.stride, spec.dilation);
+        let rows = size(height, top + bottom, k.0, stride.0, dilation.0);
+        let columns = size(width, left + right, k.1, stride.1, dilation.1);
+        let mut out = Vec::new();
+        for image in x.chunks_exact(height * width * channels) {
+            for i in 0..rows {
+                for j in 0..columns {
+                    for o in 0..spec.filters {
+                        let mut sum = p.get(1).map_or(0.0, |b| b[o]);
+                        for a in 0..k.0 {
+                            for b in 0..k.1 {
+                                let y = (i * stride.0 + a * dilation.0).wrapping_sub(top);
+                                let z = (j * stride.1 + b * dilation.1).wrapping_sub(left);
+                                if y >= height || z >= width {
+                                    continue;
+                                }
+                                for c in 0..channels {
+                                    sum += image[(y * width + z) * channels + c]
+                                        * p[0][((a * k.1 + b) * channels + c) * spec.filters + o];
+                                }
+                            }
+                        }
+                        out.push(activate(spec.activation, sum));
+                    }
+                }
+            }
+        }
+        (out, [rows, columns])
+    }
+
+    #[test]
+    fn convolutions_agree_with_naive_code() {
+        let input = [6, 5, 2];
+        let specs = [
+            spec(Activation::Tanh),
+            Spec {
+                padding: [1, 1, 0, 1],
+                ..spec(Activation::Linear)
+            },
+            Spec {
+                stride: (2, 1),
+                padding: [2, 0, 1, 1],
+                bias: false,
+                ..spec(Activation::Elu)
+            },
+            Spec {
+                dilation: (1, 2),
+                filters: 1,
+                ..spec(Activation::Sigmoid)
+            },
+        ];
+        for spec in specs {
+            let layer = Conv2d::new(0, &input, spec).unwrap();
+            check(&Case::new(&layer, &input), |p, x| {
+                let (y, size) = naive(&spec, input, p, x);
+                assert_eq!(layer.output_shape()[..2], size);
+                y
+            });
+        }
+    }
+
+    #[test]
+    fn pooled_convolutions_agree_with_naive_code() {
+        let input = [6, 7, 2];
+        for (activation, padding) in [
+            (Activation::Tanh, [0; 4]),
+            (Activation::Linear, [1, 1, 0, 1]),
+            (Activation::Relu, [0, 1, 1, 0]),
+        ] {
+            let spec = Spec {
+                padding,
+                ..spec(activation)
+            };
+            let layer = Conv2dMaxPool::new(0, &input, spec, (2, 2)).unwrap();
+            check(&Case::new(&layer, &input), |p, x| {
+                let (y, [rows, columns]) = naive(&spec, input, p, x);
+                let f = spec.filters;
+                let mut out = Vec::new();
+                for y in y.chunks_exact(rows * columns * f) {
+                    for i in 0..rows / 2 {
+                        for j in 0..columns / 2 {
+                            for o in 0..f {
+                                let at = |a, b| y[((2 * i + a) * columns + 2 * j + b) * f + o];
+                                let top = at(0, 0).max(at(0, 1));
+                                out.push(top.max(at(1, 0)).max(at(1, 1)));
+                            }
+                        }
+                    }
+                }
+                out
+            });
+        }
+    }
+
+    #[test]
+    fn bad_sizes_are_refused() {
+        let new = |input: &[usize], spec| Conv2d::new(3, input, spec).map(|_| ());
+        let good = spec(Activation::Relu);
+        assert!(new(&[4, 4, 1], good).is_ok());
+        let zero = Spec { filters: 0, ..good };
+        let far = Spec {
+            stride: (0, 1),
+            ..good
+        };
+        let huge = Spec {
+            kernel: (1 << 20, 1 << 20),
+            padding: [1 << 20; 4],
+            ..good
+        };
+        for (input, spec) in [
+            (&[4, 4][..], good),
+            (&[4, 0, 1], good),
+            (&[2, 4, 1], good),
+            (&[4, 4, 1], zero),
+            (&[4, 4, 1], far),
+            (&[4, 4, 1], huge),
+        ] {
+            let error = new(input, spec).unwrap_err().to_string();
+            assert!(error.contains("layer 3"), "{error}");
+        }
+        let pooled = |spec, pool| Conv2dMaxPool::new(3, &[4, 4, 1], spec, pool).map(|_| ());
+        assert!(pooled(good, (2, 2)).is_ok());
+        assert!(pooled(good, (3, 3)).is_err());
+        let strided = Spec {
+            stride: (2, 2),
+            ..good
+        };
+        assert!(pooled(strided, (2, 2)).is_err());
+        let tall = Spec {
+            kernel: (4, 1),
+            ..good
+        };
+        assert!(pooled(tall, (2, 2)).is_err());
+    }
+}

@@ -5,13 +5,18 @@
 //! image is a convolution of the output's gradient; with a stride it falls into one pass for
 //! each remainder.
 
+mod depthwise;
+mod few;
 mod pass;
 mod shape;
+mod slopes;
 #[cfg(test)]
 mod tests;
 mod weights;
 mod window;
+mod winograd;
 
 pub use pass::Conv;
 pub use shape::ConvShape;
+pub use slopes::slopes;
 pub use weights::WeightGradient;

@@ -1,10 +1,13 @@
 //! A convolution as tiles of a product.
 
+use super::depthwise::Row;
+use super::few::{self, Dots};
 use super::shape::{Axis, ConvShape};
 use super::window::{Window, window};
+use super::winograd::{self, Winograd};
 use crate::buffer::Buffer;
 use crate::gemm::{
-    Activation, Args, Epilogue, Finish, Kernels, LEAKY_SLOPE, Mat, PackedB, ROWS, Segment,
+    Activation, Args, Epilogue, Finish, Kernels, LEAKY_SLOPE, Mat, PackedB, ROWS, Segment, dispatch,
 };
 use crate::tier::Tier;
 use std::ops::Range;
@@ -32,13 +35,25 @@ pub struct Conv {
 struct Pass {
     y: Axis,
     x: Axis,
-    /// Kernel elements in the order of the segments, one operand a group.
-    weights: Vec<PackedB>,
+    weights: Weights,
+}
+
+/// Kernel elements in the order of the taps.
+#[derive(Clone, Debug)]
+enum Weights {
+    /// One operand of a product a group.
+    Panels(Vec<PackedB>),
+    /// Few channels in the answer: one filter after another.
+    Few(Vec<f32>),
+    /// Each channel by itself: one kernel element after another.
+    Depthwise(Vec<f32>),
+    /// 3 x 3 elements side by side, many channels.
+    Winograd(Winograd),
 }
 
 impl Conv {
-    /// The convolution.
-    pub fn forward(shape: ConvShape) -> Conv {
+    /// The convolution; about so many `images` will share the kernel once packed.
+    pub fn forward(shape: ConvShape, images: usize) -> Conv {
         let (rows, columns) = shape.out();
         let s = &shape;
         let y = Axis::forward(
@@ -59,15 +74,16 @@ impl Conv {
         );
         Conv {
             shape,
-            passes: vec![Pass::new(y, x, shape.groups)],
+            passes: vec![Pass::new(y, x, &shape, false, images)],
             image: (s.image.0, s.image.1, s.channels),
             out: (rows, columns, s.filters),
             backward: false,
         }
     }
 
-    /// From the gradient with respect to the answer, the one with respect to the image.
-    pub fn backward(shape: ConvShape) -> Conv {
+    /// From the gradient with respect to the answer, the one with respect to the image; about
+    /// so many `images` will share the kernel once packed.
+    pub fn backward(shape: ConvShape, images: usize) -> Conv {
         let (rows, columns) = shape.out();
         let s = &shape;
         let ys = Axis::backward(
@@ -90,7 +106,7 @@ impl Conv {
         Conv {
             shape,
             passes: pairs
-                .map(|(y, x)| Pass::new(y.clone(), x.clone(), shape.groups))
+                .map(|(y, x)| Pass::new(y.clone(), x.clone(), &shape, true, images))
                 .collect(),
             image: (rows, columns, s.filters),
             out: (s.image.0, s.image.1, s.channels),
@@ -106,6 +122,11 @@ impl Conv {
     /// Rows of the answer.
     pub fn out_rows(&self) -> usize {
         self.out.0
+    }
+
+    /// Columns of the answer.
+    pub fn out_columns(&self) -> usize {
+        self.out.1
     }
 
     /// Numbers in a row of the answer.
@@ -132,18 +153,56 @@ impl Conv {
             (inner, outer)
         };
         for pass in &mut self.passes {
-            for (g, packed) in pass.weights.iter_mut().enumerate() {
-                packed.shape(tier, pass.y.taps.len() * pass.x.taps.len() * from, to);
-                let mut row = 0;
-                for ty in &pass.y.taps {
-                    for tx in &pass.x.taps {
-                        let at = (ty.element * s.kernel.1 + tx.element) * inner * s.filters;
-                        let part = &w[at..at + inner * s.filters];
-                        let tap = Mat::rows_of(part, inner, s.filters)
-                            .column_range(g * outer..(g + 1) * outer);
-                        packed.write(row, if self.backward { tap.t() } else { tap });
-                        row += from;
+            let taps = pass.y.taps.len() * pass.x.taps.len();
+            let taps_of_pass = || {
+                let xs = &pass.x.taps;
+                let pairs = pass
+                    .y
+                    .taps
+                    .iter()
+                    .flat_map(move |y| xs.iter().map(move |x| (y, x)));
+                pairs.map(|(y, x)| {
+                    let at = (y.element * s.kernel.1 + x.element) * inner * s.filters;
+                    &w[at..at + inner * s.filters]
+                })
+            };
+            match &mut pass.weights {
+                Weights::Panels(groups) => {
+                    for (g, packed) in groups.iter_mut().enumerate() {
+                        packed.shape(tier, taps * from, to);
+                        for (t, part) in taps_of_pass().enumerate() {
+                            let tap = Mat::rows_of(part, inner, s.filters)
+                                .column_range(g * outer..(g + 1) * outer);
+                            packed.write(t * from, if self.backward { tap.t() } else { tap });
+                        }
                     }
+                }
+                Weights::Few(data) => {
+                    data.resize(taps * from * to, 0.0);
+                    for (t, part) in taps_of_pass().enumerate() {
+                        for k in 0..from {
+                            for q in 0..to {
+                                let element = if self.backward {
+                                    part[q * s.filters + k]
+                                } else {
+                                    part[k * s.filters + q]
+                                };
+                                data[(q * taps + t) * from + k] = element;
+                            }
+                        }
+                    }
+                }
+                Weights::Winograd(units) => {
+                    let parts: Vec<&[f32]> = taps_of_pass().collect();
+                    if self.backward {
+                        units.pack(tier, from, to, |t, k, q| parts[t][q * s.filters + k]);
+                    } else {
+                        units.pack(tier, from, to, |t, k, q| parts[t][k * s.filters + q]);
+                    }
+                }
+                Weights::Depthwise(data) => {
+                    data.clear();
+                    taps_of_pass().for_each(|part| data.extend_from_slice(part));
                 }
             }
         }
@@ -160,7 +219,7 @@ impl Conv {
         rows: Range<usize>,
         out: &mut [f32],
         epilogue: &Epilogue,
-        scratch: &mut Buffer,
+        scratch: &mut [Buffer; 4],
     ) {
         assert!(
             image.len() == self.image_len()
@@ -173,9 +232,8 @@ impl Conv {
         if out.is_empty() {
             return;
         }
-        let kernels = Kernels::of(tier);
         for pass in &self.passes {
-            pass.run(self, &kernels, image, rows.clone(), out, epilogue, scratch);
+            pass.run(self, tier, image, rows.clone(), out, epilogue, scratch);
         }
         if !epilogue.activation.in_registers() {
             epilogue.activation.apply(tier, out);
@@ -184,23 +242,39 @@ impl Conv {
 }
 
 impl Pass {
-    fn new(y: Axis, x: Axis, groups: usize) -> Pass {
-        Pass {
-            y,
-            x,
-            weights: vec![PackedB::default(); groups],
-        }
+    fn new(y: Axis, x: Axis, shape: &ConvShape, backward: bool, images: usize) -> Pass {
+        let (from, to) = if backward {
+            (shape.filters, shape.channels)
+        } else {
+            (shape.channels, shape.filters)
+        };
+        // A patch's rows must be worth a register.
+        let few = shape.groups == 1 && to <= few::MOST && from * x.taps.len() >= 8;
+        let weights = if shape.depthwise() {
+            Weights::Depthwise(Vec::new())
+        } else if few {
+            Weights::Few(Vec::new())
+        } else if shape.groups == 1
+            && from.min(to) >= winograd::LEAST
+            && [&y, &x].iter().all(|axis| three(axis))
+            && winograd::pays((y.out, x.out), images)
+        {
+            Weights::Winograd(Winograd::default())
+        } else {
+            Weights::Panels(vec![PackedB::default(); shape.groups])
+        };
+        Pass { y, x, weights }
     }
 
     fn run(
         &self,
         conv: &Conv,
-        kernels: &Kernels,
+        tier: Tier,
         image: &[f32],
         rows: Range<usize>,
         out: &mut [f32],
         epilogue: &Epilogue,
-        scratch: &mut Buffer,
+        scratch: &mut [Buffer; 4],
     ) {
         let ys = self.y.outputs(rows.start, rows.end);
         if ys.is_empty() || self.x.out == 0 {
@@ -208,19 +282,22 @@ impl Pass {
         }
         let (height, width, channels) = conv.image;
         let (_, out_width, filters) = conv.out;
-        let (top, bottom) = self.y.span(ys.start, ys.end);
-        let (left, right) = self.x.span(0, self.x.out);
+        let (top, mut bottom) = self.y.span(ys.start, ys.end);
+        let (left, mut right) = self.x.span(0, self.x.out);
+        if let Weights::Winograd(_) = self.weights {
+            // Whole tiles.
+            bottom += (ys.len().next_multiple_of(winograd::OUT) - ys.len()) as isize;
+            right += (self.x.out.next_multiple_of(winograd::OUT) - self.x.out) as isize;
+        }
+        let [padded, rest @ ..] = scratch;
         let view = window(
             image,
             (height, width),
             channels,
             top..bottom,
             left..right,
-            scratch,
+            padded,
         );
-        let groups = self.weights.len();
-        let inner = channels / groups;
-        let (blocks, segments) = self.segments(&view, channels, inner);
         // Pixels of a row lie `step` apart; where rows follow one another at the same distance
         // they are one long row.
         let step = self.x.step * channels;
@@ -230,20 +307,134 @@ impl Pass {
             grid = (1, grid.0 * grid.1);
             down = (0, 0);
         }
-        let tiles = grid.1.div_ceil(kernels.rows);
         let first = (self.y.first + ys.start * self.y.every - rows.start) * out_width;
         let first = (first + self.x.first) * filters;
+        let place = Place {
+            grid,
+            step,
+            down,
+            first,
+            c_stride: self.x.every * filters,
+        };
         let slope = match epilogue.activation {
             Activation::Relu => 0.0,
             Activation::LeakyRelu => LEAKY_SLOPE,
             _ => 1.0,
         };
+        let bias = epilogue.bias;
+        match &self.weights {
+            Weights::Panels(groups) => {
+                self.panels(tier, groups, &view, channels, &place, bias, slope, out);
+            }
+            Weights::Few(data) => {
+                let (_, segments) = self.segments(&view, channels, channels, usize::MAX);
+                let size = self.taps() * channels;
+                assert!(data.len() == size * filters, "no kernel packed");
+                let dots = Dots {
+                    a: view.data,
+                    a_stride: step,
+                    segments: &segments,
+                    w: data.as_ptr(),
+                    size,
+                    filters,
+                    c: out.as_mut_ptr(),
+                    c_stride: place.c_stride,
+                    pixels: grid.1,
+                    bias: bias.unwrap_or_default(),
+                    slope,
+                };
+                for y in 0..grid.0 {
+                    let c = place.c(y, 0, grid.1, filters, out.len());
+                    // SAFETY: the window holds what these pixels read; their answers lie in
+                    // `out`; `data` has `size` numbers for each filter.
+                    unsafe {
+                        let dots = Dots {
+                            a: view.data.add(y * down.0),
+                            c: out.as_mut_ptr().add(c),
+                            ..dots
+                        };
+                        dispatch(tier, dots);
+                    }
+                }
+            }
+            Weights::Winograd(units) => {
+                // Such a pass is the only one and answers every pixel.
+                let (bias, row) = (bias.unwrap_or_default(), out_width * filters);
+                let grid = (ys.len(), self.x.out);
+                units.run(tier, &view, channels, grid, out, row, (bias, slope), rest);
+            }
+            Weights::Depthwise(data) => {
+                assert!(data.len() == self.taps() * channels, "no kernel packed");
+                let taps = self.offsets(&view, channels);
+                let row = Row {
+                    a: view.data,
+                    a_stride: step,
+                    taps: &taps,
+                    w: data.as_ptr(),
+                    channels,
+                    c: out.as_mut_ptr(),
+                    c_stride: place.c_stride,
+                    pixels: grid.1,
+                    bias: bias.unwrap_or_default(),
+                    slope,
+                };
+                for y in 0..grid.0 {
+                    let c = place.c(y, 0, grid.1, filters, out.len());
+                    // SAFETY: as above; `data` has `channels` numbers for each tap.
+                    unsafe {
+                        let row = Row {
+                            a: view.data.add(y * down.0),
+                            c: out.as_mut_ptr().add(c),
+                            ..row
+                        };
+                        dispatch(tier, row);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Number of kernel elements.
+    fn taps(&self) -> usize {
+        self.y.taps.len() * self.x.taps.len()
+    }
+
+    /// Where each kernel element looks in the window, from the first output.
+    fn offsets(&self, view: &Window, channels: usize) -> Vec<isize> {
+        let origin = |axis: &Axis| axis.taps.first().map_or(0, |tap| tap.at);
+        let (top, left) = (origin(&self.y), origin(&self.x));
+        let pairs = self
+            .y
+            .taps
+            .iter()
+            .flat_map(|y| self.x.taps.iter().map(move |x| (y, x)));
+        pairs
+            .map(|(y, x)| (y.at - top) * view.row as isize + (x.at - left) * channels as isize)
+            .collect()
+    }
+
+    /// Tiles of products, group after group.
+    fn panels(
+        &self,
+        tier: Tier,
+        groups: &[PackedB],
+        view: &Window,
+        channels: usize,
+        place: &Place,
+        bias: Option<&[f32]>,
+        slope: f32,
+        out: &mut [f32],
+    ) {
+        let kernels = Kernels::of(tier);
+        let inner = channels / groups.len();
+        let (blocks, segments) = self.segments(view, channels, inner, INNER);
+        let (grid, step) = (place.grid, place.step);
+        let tiles = grid.1.div_ceil(kernels.rows);
         let out_end = out.len();
         let out = out.as_mut_ptr();
-        for (g, weights) in self.weights.iter().enumerate() {
+        for (g, weights) in groups.iter().enumerate() {
             assert!(
-                weights.panel_width() == kernels.panel()
-                    && weights.rows() == self.y.taps.len() * self.x.taps.len() * inner,
+                weights.panel_width() == kernels.panel() && weights.rows() == self.taps() * inner,
                 "no kernel packed for this tier"
             );
             for block in &blocks {
@@ -251,7 +442,7 @@ impl Pass {
                     let (panel, columns) = weights.panel(p, block.row);
                     let at = g * weights.columns() + columns.start;
                     let last = block.segments.end == segments.len();
-                    let bias = epilogue.bias.filter(|_| last);
+                    let bias = bias.filter(|_| last);
                     let mut args = Args {
                         a: view.data,
                         a_stride: step,
@@ -260,7 +451,7 @@ impl Pass {
                         b: panel.as_ptr(),
                         b_stride: kernels.panel(),
                         c: out,
-                        c_stride: self.x.every * filters,
+                        c_stride: place.c_stride,
                         width: columns.len(),
                         b_padded: true,
                         finish: Finish {
@@ -274,15 +465,12 @@ impl Pass {
                         let mut from = 0;
                         for t in 0..tiles {
                             let to = (t + 1) * grid.1 / tiles;
-                            let c = first + y * down.1 + from * args.c_stride + at;
-                            debug_assert!(
-                                c + (to - from - 1) * args.c_stride + args.width <= out_end
-                            );
+                            let c = place.c(y, from, to, at + args.width, out_end) + at;
                             // SAFETY: the window holds all pixels that outputs `ys` and all
                             // columns of this pass read, so every segment lies within it; the
                             // panel holds a row for each step; the outputs are pixels of `out`.
                             unsafe {
-                                args.a = view.data.add(y * down.0 + from * step + g * inner);
+                                args.a = view.data.add(y * place.down.0 + from * step + g * inner);
                                 args.c = out.add(c);
                                 kernels.run(ROWS, to - from, &args);
                             }
@@ -295,7 +483,13 @@ impl Pass {
     }
 
     /// Where the patch of the first output lies in the window, and its division into blocks.
-    fn segments(&self, view: &Window, channels: usize, inner: usize) -> (Vec<Block>, Vec<Segment>) {
+    fn segments(
+        &self,
+        view: &Window,
+        channels: usize,
+        inner: usize,
+        most: usize,
+    ) -> (Vec<Block>, Vec<Segment>) {
         let mut segments: Vec<Segment> = Vec::new();
         let mut blocks: Vec<Block> = Vec::new();
         let origin = |axis: &Axis| axis.taps.first().map_or(0, |tap| tap.at);
@@ -309,7 +503,7 @@ impl Pass {
                 let mut at = line + (tx.at - left) * channels as isize;
                 let mut left = inner;
                 while left > 0 {
-                    if size == INNER {
+                    if size == most {
                         blocks.push(Block {
                             segments: begin..segments.len(),
                             row: row - size,
@@ -318,7 +512,7 @@ impl Pass {
                         size = 0;
                         fresh = true;
                     }
-                    let len = left.min(INNER - size);
+                    let len = left.min(most - size);
                     match segments.last_mut() {
                         Some(last) if !fresh && last.at + last.len as isize == at => {
                             last.len += len
@@ -349,4 +543,38 @@ struct Block {
     segments: Range<usize>,
     /// First row of the packed kernel.
     row: usize,
+}
+
+/// True for three taps side by side, output after output.
+fn three(axis: &Axis) -> bool {
+    let side_by_side = axis
+        .taps
+        .windows(2)
+        .all(|pair| pair[1].at - pair[0].at == 1);
+    axis.taps.len() == 3 && side_by_side && axis.step == 1 && axis.every == 1
+}
+
+/// Where a pass reads and writes.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Rows and columns of outputs.
+    grid: (usize, usize),
+    /// Numbers from one pixel's patch to the next one's.
+    step: usize,
+    /// Numbers from one row to the next, in the window and in the answer.
+    down: (usize, usize),
+    /// The first output in the answer.
+    first: usize,
+    /// Numbers from one output to the next.
+    c_stride: usize,
+}
+
+impl Place {
+    /// Where output `from` of row `y` begins; pixels up to `to` must fit, `width` numbers each.
+    #[inline]
+    fn c(&self, y: usize, from: usize, to: usize, width: usize, end: usize) -> usize {
+        let row = self.first + y * self.down.1;
+        assert!(row + (to - 1) * self.c_stride + width <= end);
+        row + from * self.c_stride
+    }
 }

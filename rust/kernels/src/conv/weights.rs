@@ -1,9 +1,11 @@
 //! The gradient of a convolution with respect to its kernel.
 
+use super::depthwise::RowGradient;
+use super::few;
 use super::shape::{Axis, ConvShape};
-use super::window::window;
+use super::window::{Window, window};
 use crate::buffer::Buffer;
-use crate::gemm::{Args, COLUMNS, Finish, Kernels, Mat, Segment, pack_panel};
+use crate::gemm::{Args, COLUMNS, Finish, Kernels, Mat, Segment, dispatch, pack_panel};
 use crate::tier::Tier;
 use std::ops::Range;
 
@@ -59,7 +61,7 @@ impl WeightGradient {
         rows: Range<usize>,
         fresh: bool,
         out: &mut [f32],
-        scratch: &mut [Buffer; 2],
+        scratch: &mut [Buffer; 4],
     ) {
         let s = &self.shape;
         assert!(
@@ -76,13 +78,124 @@ impl WeightGradient {
             return;
         }
         let kernels = Kernels::of(tier);
-        let [padded, packed] = scratch;
+        let [padded, packed, ..] = scratch;
+        let few = s.groups == 1 && s.filters <= few::MOST && s.channels * s.kernel.1 >= 8;
+        if s.depthwise() || few {
+            if fresh {
+                out.fill(0.0);
+            }
+            let (top, bottom) = self.y.span(rows.start, rows.end);
+            let (left, right) = self.x.span(0, self.x.out);
+            let view = window(image, s.image, s.channels, top..bottom, left..right, padded);
+            let width = self.x.out * s.filters;
+            let gradient = &gradient[rows.start * width..rows.end * width];
+            if s.depthwise() {
+                self.depthwise(tier, &view, gradient, out);
+            } else {
+                self.few(&kernels, &view, gradient, out, packed);
+            }
+            return;
+        }
         let step = (PIXELS / self.x.out).clamp(1, rows.len());
         let mut fresh = fresh;
         for from in rows.clone().step_by(step) {
             let ys = from..(from + step).min(rows.end);
             self.block(&kernels, image, gradient, ys, fresh, out, padded, packed);
             fresh = false;
+        }
+    }
+
+    /// Channels in the lanes.
+    fn depthwise(&self, tier: Tier, view: &Window, gradient: &[f32], out: &mut [f32]) {
+        let s = &self.shape;
+        let mut taps = Vec::with_capacity(s.kernel.0 * s.kernel.1);
+        for ky in 0..s.kernel.0 {
+            for kx in 0..s.kernel.1 {
+                let at = ky * s.dilation.0 * view.row + kx * s.dilation.1 * s.channels;
+                taps.push(at as isize);
+            }
+        }
+        let width = self.x.out * s.channels;
+        for (y, gradient) in gradient.chunks_exact(width).enumerate() {
+            // SAFETY: the window holds what these rows read; `out` has `channels` numbers for
+            // each kernel element.
+            unsafe {
+                let row = RowGradient {
+                    a: view.data.add(y * self.y.step * view.row),
+                    a_stride: self.x.step * s.channels,
+                    taps: &taps,
+                    g: gradient.as_ptr(),
+                    channels: s.channels,
+                    pixels: self.x.out,
+                    w: out.as_mut_ptr(),
+                };
+                dispatch(tier, row);
+            }
+        }
+    }
+
+    /// Few filters: the patches stand in the lanes, the gradient is broadcast.
+    fn few(
+        &self,
+        kernels: &Kernels,
+        view: &Window,
+        gradient: &[f32],
+        out: &mut [f32],
+        scratch: &mut Buffer,
+    ) {
+        let s = &self.shape;
+        let size = out.len() / s.filters;
+        let sums = scratch.take(size * s.filters);
+        sums.fill(0.0);
+        let (count, run) = if s.dilation.1 == 1 {
+            (1, s.kernel.1 * s.channels)
+        } else {
+            (s.kernel.1, s.channels)
+        };
+        let segment = Segment {
+            at: 0,
+            len: self.x.out,
+        };
+        for (y, gradient) in gradient.chunks_exact(self.x.out * s.filters).enumerate() {
+            for ky in 0..s.kernel.0 {
+                for kx in 0..count {
+                    let b = (y * self.y.step + ky * s.dilation.0) * view.row
+                        + kx * s.dilation.1 * s.channels;
+                    let row = (ky * s.kernel.1 + kx) * s.channels;
+                    for from in (0..run).step_by(kernels.panel()) {
+                        let width = kernels.panel().min(run - from);
+                        let part = &mut sums[row + from..];
+                        assert!(part.len() >= (s.filters - 1) * size + width);
+                        // SAFETY: the window holds what these rows read, `gradient` has
+                        // `filters` numbers a pixel; the sums are asserted to fit.
+                        unsafe {
+                            let args = Args {
+                                a: gradient.as_ptr(),
+                                a_stride: s.filters,
+                                segments: &segment,
+                                segment_count: 1,
+                                b: view.data.add(b + from),
+                                b_stride: self.x.step * s.channels,
+                                c: part.as_mut_ptr(),
+                                c_stride: size,
+                                width,
+                                b_padded: false,
+                                finish: Finish {
+                                    alpha: 1.0,
+                                    accumulate: true,
+                                    bias: std::ptr::null(),
+                                    slope: 1.0,
+                                },
+                            };
+                            kernels.run(COLUMNS, s.filters, &args);
+                        }
+                    }
+                }
+            }
+        }
+        for (q, sums) in sums.chunks_exact(size).enumerate() {
+            let to = out.iter_mut().skip(q).step_by(s.filters);
+            to.zip(sums).for_each(|(v, sum)| *v += sum);
         }
     }
 

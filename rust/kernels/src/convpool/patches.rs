@@ -122,24 +122,14 @@ impl Source {
         }
     }
 
-    /// Calls `f` with the number of each patch from `first` on and where it begins in the framed
-    /// images, for `count` patches.
+    /// Where patches begin in the framed images, from number `first` on.
     #[inline(always)]
-    pub fn each(&self, first: usize, count: usize, mut f: impl FnMut(usize, usize)) {
-        let down = self.stride[0] * self.row();
-        let right = self.stride[1] * self.channels;
-        let mut image = first / self.count() * self.framed();
-        let mut row = first % self.count() / self.patches[1];
-        let mut column = first % self.patches[1];
-        for i in 0..count {
-            f(first + i, image + row * down + column * right);
-            column += 1;
-            if column == self.patches[1] {
-                (row, column) = (row + 1, 0);
-                if row == self.patches[0] {
-                    (image, row) = (image + self.framed(), 0);
-                }
-            }
+    pub fn places(&self, first: usize) -> Places<'_> {
+        Places {
+            source: self,
+            image: first / self.count() * self.framed(),
+            row: first % self.count() / self.patches[1],
+            column: first % self.patches[1],
         }
     }
 
@@ -154,12 +144,14 @@ impl Source {
         assert!(x.len() >= last && out.len() >= count * len);
         let row = self.dilation[0] * self.row();
         let run = self.kernel[1] * self.channels;
-        self.each(first, count, |i, at| {
-            // SAFETY: a patch lies inside its framed image, which lies inside x; row i - first
-            // lies inside out.
+        let mut places = self.places(first);
+        for i in 0..count {
+            let at = places.next();
+            // SAFETY: a patch lies inside its framed image, which lies inside x; row i lies
+            // inside out.
             unsafe {
                 let mut from = x.as_ptr().add(at);
-                let mut to = out.as_mut_ptr().add((i - first) * len);
+                let mut to = out.as_mut_ptr().add(i * len);
                 for _ in 0..self.kernel[0] {
                     if self.dilation[1] == 1 {
                         copy::<S>(from, to, run);
@@ -174,7 +166,7 @@ impl Source {
                     to = to.wrapping_add(run);
                 }
             }
-        });
+        }
     }
 
     /// The reverse of [`Source::gather`] for images without frames: adds rows of patches to
@@ -205,5 +197,32 @@ impl Source {
                 }
             }
         }
+    }
+}
+
+/// Steps from patch to patch. Not an iterator with a closure behind it: a closure would be
+/// compiled without the tier's instructions unless the compiler happens to inline it.
+pub(super) struct Places<'a> {
+    source: &'a Source,
+    image: usize,
+    row: usize,
+    column: usize,
+}
+
+impl Places<'_> {
+    /// Where the next patch begins.
+    #[inline(always)]
+    pub fn next(&mut self) -> usize {
+        let s = self.source;
+        let at =
+            self.image + self.row * s.stride[0] * s.row() + self.column * s.stride[1] * s.channels;
+        self.column += 1;
+        if self.column == s.patches[1] {
+            (self.row, self.column) = (self.row + 1, 0);
+            if self.row == s.patches[0] {
+                (self.image, self.row) = (self.image + s.framed(), 0);
+            }
+        }
+        at
     }
 }

@@ -366,13 +366,15 @@ fn nan_is_not_hidden() {
             let x = vec![f32::NAN; shape.input_len()];
             let w = vec![1.0; shape.weights_len()];
             let pool = ConvPool::new(tier, shape, activation, 1);
-            let mut scratch = vec![0.0; 4096];
+            let mut scratch = Vec::new();
             let mut packed = vec![0.0; pool.packed_len()];
             pool.pack(&w, None, &mut packed);
             let (mut y, mut argmax) = (vec![0.0; 5], vec![0; 5]);
+            scratch.resize(pool.scratch_len(), 0.0);
             pool.forward(&x, &packed, &mut y, &mut argmax, &mut scratch);
             assert!(y.iter().all(|y| y.is_nan()), "{tier:?} {activation:?}");
             let conv = Conv::new(tier, shape, activation, 1);
+            scratch.resize(conv.scratch_len(), 0.0);
             let mut y = vec![0.0; shape.output_len()];
             conv.forward(&x, &packed, &mut y, &mut scratch);
             assert!(y.iter().all(|y| y.is_nan()), "{tier:?} {activation:?}");

@@ -1,5 +1,7 @@
 //! Registers of single precision on each tier behind one trait.
 
+use crate::tier::{Tier, detected};
+
 /// A register of `f32`.
 ///
 /// # Safety
@@ -21,10 +23,51 @@ pub(crate) unsafe trait Lanes: Copy {
     unsafe fn mul(self, b: Self) -> Self;
     /// Lane by lane `self > b ? self : b`, so a NaN in `self` gives `b`.
     unsafe fn max(self, b: Self) -> Self;
+    /// Sum of the lanes, in a fixed order.
+    unsafe fn sum(self) -> f32;
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller has checked the tier.
         unsafe { Self::splat(0.0) }
+    }
+}
+
+/// One loop with its arguments, to be run with any registers.
+pub(crate) trait Task {
+    /// # Safety
+    /// The tier of `V` is there, and the arguments are as the task demands.
+    unsafe fn run<V: Lanes>(self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn on_avx2<K: Task>(task: K) {
+    // SAFETY: the caller's promise.
+    unsafe { task.run::<Avx2>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn on_avx512<K: Task>(task: K) {
+    // SAFETY: the caller's promise.
+    unsafe { task.run::<Avx512>() }
+}
+
+/// Runs `task` with the registers of `tier`, or of the widest tier below it that is there.
+///
+/// # Safety
+/// The arguments are as the task demands.
+#[inline]
+pub(crate) unsafe fn dispatch<K: Task>(tier: Tier, task: K) {
+    // SAFETY: `detected` has found the tier; the caller answers for the arguments.
+    unsafe {
+        match tier.min(detected()) {
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512 => on_avx512(task),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2 => on_avx2(task),
+            _ => task.run::<Plain>(),
+        }
     }
 }
 
@@ -98,6 +141,10 @@ unsafe impl Lanes for Plain {
             self.0[l] *= b.0[l];
         }
         self
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
     }
     #[inline(always)]
     unsafe fn max(self, mut b: Self) -> Self {
@@ -176,6 +223,11 @@ mod x86 {
             Avx512(unsafe { _mm512_mul_ps(self.0, b.0) })
         }
         #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: the caller has checked the tier.
+            unsafe { _mm512_reduce_add_ps(self.0) }
+        }
+        #[inline(always)]
         unsafe fn max(self, b: Self) -> Self {
             // SAFETY: the caller has checked the tier.
             Avx512(unsafe { _mm512_max_ps(self.0, b.0) })
@@ -233,6 +285,19 @@ mod x86 {
         unsafe fn mul(self, b: Self) -> Self {
             // SAFETY: the caller has checked the tier.
             Avx2(unsafe { _mm256_mul_ps(self.0, b.0) })
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: the caller has checked the tier.
+            unsafe {
+                let (low, high) = (
+                    _mm256_castps256_ps128(self.0),
+                    _mm256_extractf128_ps::<1>(self.0),
+                );
+                let four = _mm_add_ps(low, high);
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
         }
         #[inline(always)]
         unsafe fn max(self, b: Self) -> Self {

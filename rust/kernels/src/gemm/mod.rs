@@ -19,6 +19,7 @@ mod tile;
 use crate::buffer::Buffer;
 use crate::tier::Tier;
 pub use epilogue::{Activation, Epilogue, LEAKY_SLOPE};
+pub(crate) use lanes::{Lanes, Task, dispatch};
 pub use matrix::{Mat, MatMut};
 pub use packed::PackedB;
 pub(crate) use packed::pack_panel;

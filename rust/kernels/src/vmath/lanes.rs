@@ -64,6 +64,9 @@ pub unsafe trait Lanes: Copy {
     unsafe fn sum(self) -> f32;
     /// Largest lane.
     unsafe fn max_lane(self) -> f32;
+    /// Turns the square of the first `WIDTH` registers: lane `j` of register `i` becomes lane
+    /// `i` of register `j`.
+    unsafe fn transpose(tile: &mut [Self; 16]);
     /// The first `count` elements at `from`, `count <= WIDTH`, and zeros.
     #[inline(always)]
     unsafe fn load_part(from: *const f32, count: usize) -> Self {
@@ -233,6 +236,13 @@ unsafe impl Lanes for Plain {
         let a = self.0;
         max(max(a[0], a[2]), max(a[1], a[3]))
     }
+    #[inline(always)]
+    unsafe fn transpose(tile: &mut [Self; 16]) {
+        let old = [tile[0].0, tile[1].0, tile[2].0, tile[3].0];
+        for j in 0..4 {
+            tile[j] = Plain([old[0][j], old[1][j], old[2][j], old[3][j]]);
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -394,6 +404,54 @@ mod x86 {
                 _mm_cvtss_f32(_mm_max_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
             }
         }
+        #[inline(always)]
+        unsafe fn transpose(tile: &mut [Self; 16]) {
+            // SAFETY: as above.
+            unsafe {
+                let mut pairs = [tile[0].0; 8];
+                for i in 0..4 {
+                    let (a, b) = (tile[2 * i].0, tile[2 * i + 1].0);
+                    pairs[2 * i] = _mm256_unpacklo_ps(a, b);
+                    pairs[2 * i + 1] = _mm256_unpackhi_ps(a, b);
+                }
+                let mut fours = [tile[0].0; 8];
+                for i in 0..2 {
+                    for j in 0..2 {
+                        let (a, b) = (pairs[4 * i + j], pairs[4 * i + j + 2]);
+                        fours[4 * i + 2 * j] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+                        fours[4 * i + 2 * j + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+                    }
+                }
+                for j in 0..4 {
+                    let (a, b) = (fours[j], fours[j + 4]);
+                    tile[j] = Avx2(_mm256_permute2f128_ps::<0x20>(a, b));
+                    tile[j + 4] = Avx2(_mm256_permute2f128_ps::<0x31>(a, b));
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_part(from: *const f32, count: usize) -> Self {
+            // SAFETY: as above; lanes beyond the mask are not read.
+            Avx2(unsafe { _mm256_maskload_ps(from, first(count)) })
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, to: *mut f32, count: usize) {
+            // SAFETY: as above; lanes beyond the mask are not written.
+            unsafe { _mm256_maskstore_ps(to, first(count), self.0) }
+        }
+    }
+
+    /// All bits of the first `count` of eight lanes.
+    ///
+    /// # Safety
+    /// The processor must have AVX2.
+    #[inline(always)]
+    unsafe fn first(count: usize) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), number)
+        }
     }
 
     // SAFETY: AVX-512 F and DQ instructions only; pointers are used for exactly the stated
@@ -536,6 +594,39 @@ mod x86 {
                 let low = _mm512_castps512_ps256(self.0);
                 let high = _mm512_extractf32x8_ps::<1>(self.0);
                 Avx2(_mm256_max_ps(low, high)).max_lane()
+            }
+        }
+        #[inline(always)]
+        unsafe fn transpose(tile: &mut [Self; 16]) {
+            // SAFETY: as above.
+            unsafe {
+                let mut pairs = [tile[0].0; 16];
+                for i in 0..8 {
+                    let (a, b) = (tile[2 * i].0, tile[2 * i + 1].0);
+                    pairs[2 * i] = _mm512_unpacklo_ps(a, b);
+                    pairs[2 * i + 1] = _mm512_unpackhi_ps(a, b);
+                }
+                // Of rows 4i to 4i + 3: register 4i + k has their columns k, k + 4, k + 8, k + 12.
+                let mut fours = [tile[0].0; 16];
+                for i in 0..4 {
+                    for j in 0..2 {
+                        let (a, b) = (pairs[4 * i + j], pairs[4 * i + j + 2]);
+                        fours[4 * i + 2 * j] = _mm512_shuffle_ps::<0b01_00_01_00>(a, b);
+                        fours[4 * i + 2 * j + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, b);
+                    }
+                }
+                for k in 0..4 {
+                    let (a, b) = (fours[k], fours[k + 4]);
+                    let (c, d) = (fours[k + 8], fours[k + 12]);
+                    let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                    let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+                    let even_low = _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d);
+                    let odd_low = _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d);
+                    tile[k] = Avx512(_mm512_shuffle_f32x4::<0b10_00_10_00>(even, even_low));
+                    tile[k + 4] = Avx512(_mm512_shuffle_f32x4::<0b10_00_10_00>(odd, odd_low));
+                    tile[k + 8] = Avx512(_mm512_shuffle_f32x4::<0b11_01_11_01>(even, even_low));
+                    tile[k + 12] = Avx512(_mm512_shuffle_f32x4::<0b11_01_11_01>(odd, odd_low));
+                }
             }
         }
         #[inline(always)]

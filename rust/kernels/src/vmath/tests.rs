@@ -150,3 +150,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn squares_are_turned() {
+    #[inline(always)]
+    unsafe fn body<V: Lanes>(x: &mut [f32; 256]) -> usize {
+        // SAFETY: sixteen rows of at least WIDTH elements.
+        unsafe {
+            let mut tile = [V::splat(0.0); 16];
+            for i in 0..V::WIDTH {
+                tile[i] = V::load(x[i * V::WIDTH..].as_ptr());
+            }
+            V::transpose(&mut tile);
+            for i in 0..V::WIDTH {
+                tile[i].store(x[i * V::WIDTH..].as_mut_ptr());
+            }
+        }
+        V::WIDTH
+    }
+    tiered! { fn turned(x: &mut [f32; 256]) -> usize = body; }
+    for tier in tier::supported() {
+        let mut x = std::array::from_fn(|i| i as f32);
+        let width = turned(tier, &mut x);
+        for i in 0..width {
+            for j in 0..width {
+                assert_eq!(x[i * width + j], (j * width + i) as f32);
+            }
+        }
+    }
+}

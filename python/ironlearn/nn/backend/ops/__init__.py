@@ -18,6 +18,7 @@ from ironlearn.nn.backend.ops.losses import LossOps
 from ironlearn.nn.backend.ops.normalization import NormalizationOps
 from ironlearn.nn.backend.ops.optimizer import OptimizerOps
 from ironlearn.nn.backend.ops.pooling import PoolingOps
+from ironlearn.nn.backend.ops.recurrent import RecurrentOps
 from ironlearn.nn.backend.ops.resampling import ResamplingOps
 
 
@@ -32,6 +33,7 @@ class Ops(
     NormalizationOps,
     OptimizerOps,
     PoolingOps,
+    RecurrentOps,
     ResamplingOps,
     ConvolutionOps,
     ActivationOps,

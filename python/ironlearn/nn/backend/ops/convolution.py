@@ -7,6 +7,8 @@ in)).
 
 from __future__ import annotations
 
+from typing import Any
+
 from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops.activations import ActivationOps
 
@@ -116,6 +118,37 @@ class ConvolutionOps(ActivationOps):
                 product = self.matmul(left, right)
                 gw[i, j] = product.transpose(1, 0, 2).reshape(cin, cout)
         return gw
+
+    def conv2d_backward(
+        self,
+        gy: Array,
+        y: Array | None,
+        x: Array,
+        w: Array,
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        activation: str = "linear",
+        needs: tuple[bool, ...] = (True, True, True),
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """Return the gradients of `conv2d`'s x, w and b, where `needs` asks for them.
+
+        `y` is the output; it may be None if the activation is linear.
+        """
+        g = self.activation_backward(gy, y, activation)
+        geometry: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
+        return (
+            self.conv2d_grad_input(g, w, x.shape, **geometry) if needs[0] else None,
+            self.conv2d_grad_weight(x, g, w.shape, **geometry) if needs[1] else None,
+            g.sum(axis=(0, 1, 2)) if needs[2] else None,
+        )
 
     def _window(
         self, x: Array, i: int, j: int, oh: int, ow: int, stride: Pair, dilation: Pair

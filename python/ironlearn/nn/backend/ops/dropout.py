@@ -35,6 +35,10 @@ class DropoutOps(BasicOps):
         keep = self.random_unit(seed, task, shape) >= rate
         return keep.astype(dtype) * self.xp.dtype(dtype).type(1.0 / (1.0 - rate))
 
+    def dropout(self, x: Array, seed: int, task: int, rate: float) -> Array:
+        """Return x times `dropout_mask` of its shape; the gradient is the same of the gradient."""
+        return x * self.dropout_mask(seed, task, x.shape, rate, x.dtype)
+
     def random_normal(self, seed: int, task: int, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return standard normal numbers by the transform of Box and Muller (1958)."""
         xp = self.xp

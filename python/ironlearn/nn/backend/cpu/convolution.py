@@ -1,0 +1,151 @@
+"""Convolution on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn import _core, _threads
+from ironlearn.nn.backend.cpu.native import native
+from ironlearn.nn.backend.ops.activations import FUSED
+from ironlearn.nn.backend.ops.convolution import Padding, Pair, output_size
+from ironlearn.nn.backend.ops.pooling import PoolingOps
+
+F32 = NDArray[np.float32]
+
+_NONE: Padding = ((0, 0), (0, 0))
+
+
+class CpuConvolutionOps(PoolingOps):
+    """Convolution without a matrix of patches: tiles of products read the images themselves."""
+
+    @native(lambda x, w, b=None, *, activation="linear", **_: activation in FUSED)
+    def conv2d(
+        self,
+        x: F32,
+        w: F32,
+        b: F32 | None = None,
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        activation: str = "linear",
+    ) -> F32:
+        """Return activation(x * w + b), (N, OH, OW, O)."""
+        n, height, width, _ = x.shape
+        kh, kw, _, filters = w.shape
+        oh = output_size(height, kh, stride[0], padding[0], dilation[0])
+        ow = output_size(width, kw, stride[1], padding[1], dilation[1])
+        y = np.empty((n, oh, ow, filters), np.float32)
+        _core.conv2d(
+            x,
+            w,
+            b,
+            y,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            activation=activation,
+            n_threads=_threads.resolve(None),
+        )
+        return y
+
+    @native()
+    def conv2d_grad_input(
+        self,
+        gy: F32,
+        w: F32,
+        input_shape: tuple[int, ...],
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+    ) -> F32:
+        """Return the gradient of `conv2d`'s input of shape `input_shape`."""
+        gx = np.empty(input_shape, np.float32)
+        _core.conv2d_grad_input(
+            gy,
+            w,
+            gx,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            n_threads=_threads.resolve(None),
+        )
+        return gx
+
+    @native()
+    def conv2d_grad_weight(
+        self,
+        x: F32,
+        gy: F32,
+        kernel_shape: tuple[int, ...],
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+    ) -> F32:
+        """Return the gradient of `conv2d`'s kernel of shape `kernel_shape`."""
+        gw = np.empty(kernel_shape, np.float32)
+        _core.conv2d_grad_weight(
+            x,
+            gy,
+            gw,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            n_threads=_threads.resolve(None),
+        )
+        return gw
+
+    @native(lambda gy, y, x, w, *, activation="linear", **_: activation in FUSED)
+    def conv2d_backward(
+        self,
+        gy: F32,
+        y: F32 | None,
+        x: F32,
+        w: F32,
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = _NONE,
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        activation: str = "linear",
+        needs: tuple[bool, ...] = (True, True, True),
+    ) -> tuple[F32 | None, F32 | None, F32 | None]:
+        """Return the gradients of `conv2d`'s x, w and b, where `needs` asks for them."""
+        gz, gb = gy, None
+        if needs[2] or activation != "linear":
+            gb = np.empty(gy.shape[-1], np.float32)
+            if activation == "linear":
+                y = gy
+            else:
+                gz = np.empty(gy.shape, np.float32)
+            assert y is not None, "a fused activation needs its output"
+            _core.activation_backward_sums(
+                gy.reshape(-1),
+                y.reshape(-1),
+                (np.empty(gy.shape, np.float32) if gz is gy else gz).reshape(-1),
+                gb,
+                activation=activation,
+                n_threads=_threads.resolve(None),
+            )
+        geometry: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
+        return (
+            self.conv2d_grad_input(gz, w, x.shape, **geometry) if needs[0] else None,
+            self.conv2d_grad_weight(x, gz, w.shape, **geometry) if needs[1] else None,
+            gb if needs[2] else None,
+        )

@@ -1,0 +1,80 @@
+"""Turning other libraries' arrays into ours: the one place that knows both orders of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn.exceptions import ModelFileError
+
+Array = NDArray[Any]
+
+
+class Weights:
+    """Arrays by name that are taken one after the other, with their shapes checked.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        As `read_weights` returns them.
+    prefix : str, default=""
+        Left out of the names.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], prefix: str = "") -> None:
+        self._arrays = arrays
+        self._prefix = prefix
+        self._used: set[str] = set()
+
+    def within(self, prefix: str) -> Weights:
+        """Return the arrays whose names begin with `prefix` and a dot, under the rest."""
+        inner = Weights(self._arrays, f"{self._prefix}{prefix}.")
+        inner._used = self._used
+        return inner
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Return the array `name` as float32.
+
+        Raises
+        ------
+        ModelFileError
+            It is not there, or not of `shape`, or not finite.
+        """
+        full = self._prefix + name
+        if full not in self._arrays:
+            raise ModelFileError(f"the weights lack {full!r}: they are of another network.")
+        array = self._arrays[full]
+        if tuple(array.shape) != shape:
+            raise ModelFileError(
+                f"{full!r} has the shape {tuple(array.shape)}, but the network needs {shape}."
+            )
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ModelFileError(f"{full!r} is no array of finite floats.")
+        self._used.add(full)
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+    def dense(self, name: str, inputs: int, outputs: int) -> Array:
+        """Return PyTorch's kernel of a dense layer (out, in) as (in, out)."""
+        return np.ascontiguousarray(self.take(name, (outputs, inputs)).T)
+
+    def conv(self, name: str, shape: tuple[int, int, int, int]) -> Array:
+        """Return PyTorch's kernel of a convolution (out, in, height, width) as `shape`.
+
+        `shape` is (height, width, in, out).
+        """
+        height, width, inputs, outputs = shape
+        kernel = self.take(name, (outputs, inputs, height, width))
+        return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
+
+    def batch_norm(self, name: str, channels: int, eps: float) -> tuple[Array, Array]:
+        """Return the factor and the offset that a batch normalization is in prediction."""
+        inner = self.within(name)
+        gain, offset, mean, var = (
+            inner.take(part, (channels,)).astype(np.float64)
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        factor = gain / np.sqrt(var + eps)
+        return factor, offset - mean * factor

@@ -1,0 +1,166 @@
+"""Weights from files of other libraries, by their names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ironlearn.exceptions import MissingExtraError, ModelFileError
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays in a file of weights, by their names.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A safetensors file, a PyTorch checkpoint (of ``torch.save``, in the zip form or the older
+        one), or Keras's ``.weights.h5`` or ``.keras`` (needs h5py). The content decides, not the
+        name.
+
+    Returns
+    -------
+    dict of str to ndarray
+        In the file's own order of axes; bfloat16 becomes float32, which holds it exactly.
+
+    Raises
+    ------
+    ModelFileError
+        The file is none of these, is damaged, or holds anything but plain data. Nothing in a file
+        is ever executed.
+    MissingExtraError
+        The file is Keras's and h5py is not installed.
+    OSError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
+    >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+    >>> save_file({"kernel": np.ones((2, 2), np.float32)}, path)
+    >>> list(read_weights(path))
+    ['kernel']
+    """
+    file = Path(path)
+    with file.open("rb") as opened:
+        head = opened.read(8)
+    if head == _HDF5:
+        return _read_hdf5(file)
+    if head[:4] == b"PK\x03\x04":
+        from zipfile import BadZipFile, ZipFile
+
+        try:
+            with ZipFile(file) as archive:
+                names = archive.namelist()
+        except (BadZipFile, ValueError, NotImplementedError, UnicodeError) as error:
+            raise ModelFileError(f"{file} is a damaged zip archive: {error}") from error
+        if "model.weights.h5" in names:
+            return _read_keras(file)
+    elif head[:1] != b"\x80":
+        return _read_safetensors(file)
+    from ironlearn.nn.pretrained.checkpoint import read_checkpoint
+
+    return read_checkpoint(file)
+
+
+def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    import json
+
+    import numpy as np
+
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 10 or size > len(data) - 8 or data[8:9] != b"{":
+        raise ModelFileError(
+            f"{path} is neither safetensors, nor a PyTorch checkpoint, nor weights of Keras."
+        )
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        json.loads(data[8 : 8 + size])
+        entries = deserialize(data)
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}") from error
+    kinds = {
+        "F64": "<f8",
+        "F32": "<f4",
+        "F16": "<f2",
+        "BF16": "<u2",
+        "I64": "<i8",
+        "I32": "<i4",
+        "I16": "<i2",
+        "I8": "|i1",
+        "U8": "|u1",
+        "BOOL": "|b1",
+    }
+    found = {}
+    for name, entry in entries:
+        kind = entry["dtype"]
+        if kind not in kinds:
+            raise ModelFileError(f"{path}: {name!r} is of the type {kind}, which is not read.")
+        array = np.frombuffer(bytearray(entry["data"]), kinds[kind]).reshape(entry["shape"])
+        if kind == "BF16":
+            array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        found[name] = array
+    return found
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError(
+            "weights of Keras need h5py: pip install 'ironlearn[keras]'."
+        ) from error
+    return h5py
+
+
+def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
+    import io
+    from zipfile import BadZipFile, ZipFile
+
+    _h5py()
+    try:
+        with ZipFile(path) as archive:
+            info = archive.getinfo("model.weights.h5")
+            if info.file_size > 64 * max(1, info.compress_size):
+                raise ModelFileError(f"{path}: model.weights.h5 is compressed beyond belief.")
+            data = archive.read(info)
+    except (BadZipFile, KeyError, EOFError, RuntimeError, ValueError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}") from error
+    return _read_hdf5(path, io.BytesIO(data))
+
+
+def _read_hdf5(path: Path, data: Any = None) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    h5py = _h5py()
+    size = path.stat().st_size if data is None else len(data.getbuffer())
+    found: dict[str, NDArray[Any]] = {}
+
+    def visit(name: str, thing: Any) -> None:
+        if not isinstance(thing, h5py.Dataset):
+            return
+        if thing.dtype.kind not in "fiub" or thing.external or thing.is_virtual:
+            raise ModelFileError(f"{path}: {name!r} is no array of numbers of this file.")
+        if thing.nbytes > 64 * size:
+            raise ModelFileError(f"{path}: {name!r} is larger than its file can hold.")
+        found[name] = np.asarray(thing[()])
+
+    try:
+        with h5py.File(path if data is None else data, "r") as file:
+            file.visititems(visit)
+    except ModelFileError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}") from error
+    if not found:
+        raise ModelFileError(f"{path} holds no arrays.")
+    return found

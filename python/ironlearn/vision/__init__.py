@@ -1,0 +1,5 @@
+"""Networks for images."""
+
+from ironlearn.vision.cnn_classifier import CNNClassifier
+
+__all__ = ["CNNClassifier"]
