@@ -471,6 +471,61 @@ class KernelModel:
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
 
+class RecurrentTape:
+    """What the forward pass of a recurrent layer keeps for its backward pass."""
+
+def nn_recurrent(
+    kind: str,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    keep: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    RecurrentTape | None,
+]:
+    """All states of the cell `kind` ("lstm", "gru", "tanh", "relu"), the last state, the last cell
+    state (LSTM), and the tape if `keep`."""
+
+def nn_recurrent_backward(
+    kind: str,
+    gy: NDArray[np.float32] | None,
+    gh: NDArray[np.float32] | None,
+    gc: NDArray[np.float32] | None,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    tape: RecurrentTape,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    needs_x: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]:
+    """Gradients of x (if `needs_x`), w, u, b, bu (GRU), h0 and c0 (LSTM)."""
+
 def nn_optimizer_step(
     kind: str,
     params: list[NDArray[np.float32]],
@@ -545,6 +600,7 @@ class Plan:
         n_threads: int,
     ) -> NDArray[np.float32]:
         """Outputs for each row. Packed parameters are kept for calls with the same `version`."""
+
 _F32 = NDArray[np.float32]
 _Pair = tuple[int, int]
 _Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -595,6 +651,35 @@ def activation_backward_sums(
 ) -> None:
     """Writes ``gy`` times the slope at ``y`` to ``gz``, and its sums by channel to ``gb``."""
 
+def conv2d_max_pool(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the maxima of 2 x 2 pixels of `conv2d` to ``y``, their places to ``argmax``."""
+
+def conv2d_max_pool_backward(
+    gy: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    x: _F32,
+    w: _F32,
+    gx: _F32 | None,
+    gw: _F32,
+    gb: _F32,
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the gradients of `conv2d_max_pool`'s inputs to ``gx``, ``gw`` and ``gb``."""
+
 def max_pool2d(
     x: _F32,
     y: _F32,
@@ -619,6 +704,7 @@ def avg_pool2d_backward(
     gy: _F32, gx: _F32, *, size: _Pair, stride: _Pair, padding: _Padding, n_threads: int
 ) -> None:
     """Writes the gradient of `avg_pool2d`'s input to ``gx``."""
+
 def nn_activation(
     x: NDArray[np.float32], name: str, y: NDArray[np.float32], n_threads: int
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nn.gradcheck import check_gradients, check_layer
 
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor, backward, no_grad
@@ -22,6 +21,7 @@ from ironlearn.nn.layers import (
     SimpleRNN,
     layer_from_spec,
 )
+from nn.gradcheck import check_gradients, check_layer
 
 BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
 

@@ -85,7 +85,7 @@ def _known(layer: Layer, input_shape: tuple[int | None, ...]) -> Sample:
 
 def _dense(chain: _Chain, layer: Any) -> None:
     fused, rest = split_activation(layer.activation)
-    chain.add("dense", units=layer.units, activation=fused, use_bias=layer.use_bias)
+    chain.add("dense", units=layer.units, activation=fused, use_bias=bool(layer.use_bias))
     chain.parameters += [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
     chain.shape = _known(layer, chain.shape)
     chain.activate(rest)
@@ -103,7 +103,7 @@ def _conv2d(chain: _Chain, layer: Any) -> None:
         stride=list(layer.strides),
         dilation=list(layer.dilation_rate),
         padding=[n for pair in layer.geometry((height, width)) for n in pair],
-        use_bias=layer.use_bias,
+        use_bias=bool(layer.use_bias),
         activation=fused,
     )
     chain.parameters += [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]

@@ -31,13 +31,14 @@ from ironlearn.nn.callbacks import (
 from ironlearn.nn.checkpoint import read_checkpoint, restore
 from ironlearn.nn.data import Batches, as_batches
 from ironlearn.nn.diagnosis import finite, first_not_finite
-from ironlearn.nn.executors import Eager, NotFinite
+from ironlearn.nn.executors import Eager, NotFinite, Planned, reason_against_plan
 from ironlearn.nn.history import History
 from ironlearn.nn.inference import evaluate, predict, require_built
 from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.losses import get_loss
 from ironlearn.nn.metrics import Metric, Totals, resolve
 from ironlearn.nn.optimizers import get_optimizer
+from ironlearn.nn.plan import lower
 from ironlearn.nn.schedules import Constant, Plateau, WarmUp, get_schedule
 
 __all__ = ["History", "Trainer", "evaluate", "predict"]
@@ -169,6 +170,7 @@ class Trainer:
         self.totals = Totals(list(self.metrics))
         self._elapsed = 0.0
         self._last_rate = float(self.optimizer.learning_rate)
+        self._kept: tuple[int, dict[str, Any]] | None = None
 
     def fit(
         self,
@@ -269,6 +271,17 @@ class Trainer:
         self.resumed = True
 
     def _choose(self) -> Any:
+        """Return the executor of a run."""
+        if self.executor != "eager":
+            plan, reason = None, reason_against_plan(self.metrics, self.accumulate)
+            if not reason and self.device.name != "cpu":
+                reason = f"the device is {self.device.name}"
+            if not reason:
+                plan, reason = lower(self.network, self.loss, self.optimizer)
+            if plan is not None:
+                return Planned(self.network, plan, self.metrics, self.seed)
+            if self.executor == "plan":
+                raise InvalidParameterError(f"executor='plan' cannot be used: {reason}.")
         return Eager(
             self.network,
             self.loss,
@@ -295,6 +308,7 @@ class Trainer:
             self.error_ = error
             raise
         finally:
+            self._kept = None
             self.history_.interrupted = self.interrupted_
             # All of them, whatever one of them raises.
             with contextlib.ExitStack() as ends:
@@ -314,9 +328,9 @@ class Trainer:
             self.totals = Totals(list(self.metrics))
             for callback in self._run:
                 callback.on_epoch_begin(self)
-        self._keep()
+        self._kept = self._copy()
         steps = self._executor.steps(self.data, self.epoch, self.position)
-        while chunk := list(itertools.islice(steps, self._executor.size)):
+        while chunk := list(itertools.islice(steps, self._steps_ahead())):
             self._advance(chunk)
             self._elapsed = time.perf_counter() - started
             for callback in self._run:
@@ -328,7 +342,12 @@ class Trainer:
         record = self.totals.means()
         if validation is not None:
             measured = evaluate(
-                self.network, self.loss, validation, metrics=self.metrics, device=self.device
+                self.network,
+                self.loss,
+                validation,
+                metrics=self.metrics,
+                device=self.device,
+                executor=self.executor_,
             )
             record |= {f"val_{name}": value for name, value in measured.items()}
         record["learning_rate"] = self._last_rate
@@ -343,6 +362,10 @@ class Trainer:
         for callback in self._run:
             callback.on_whole(self)
         self._ended()
+
+    def _steps_ahead(self) -> int:
+        wishes = [callback.steps_ahead(self) for callback in self._run]
+        return max(1, min([self._executor.size, *(n for n in wishes if n is not None)]))
 
     def _ended(self) -> bool:
         if self._pressed:
@@ -372,10 +395,10 @@ class Trainer:
 
     # Going back -------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Keep a copy of the network to go back to, unless it is very large."""
+    def _copy(self) -> tuple[int, dict[str, Any]] | None:
+        """Return a copy of the network to go back to, unless it is very large."""
         size = sum(math.prod(p.shape) * p.dtype.itemsize for p in self.network.parameters())
-        self._kept = (self.step, self.network.state()) if size <= _COPIED_BYTES else None
+        return (self.step, self.network.state()) if size <= _COPIED_BYTES else None
 
     def _diverged(self, failure: NotFinite) -> DivergedError:
         """Return the error that says what happened; give the network its last good weights."""

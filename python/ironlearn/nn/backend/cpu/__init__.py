@@ -3,6 +3,7 @@
 from ironlearn.nn.backend.cpu.activations import CpuActivations
 from ironlearn.nn.backend.cpu.attention import CpuAttention
 from ironlearn.nn.backend.cpu.convolution import CpuConvolutionOps
+from ironlearn.nn.backend.cpu.convpool import CpuConvPoolOps
 from ironlearn.nn.backend.cpu.dense import CpuDense
 from ironlearn.nn.backend.cpu.dropout import CpuDropout
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
@@ -11,20 +12,23 @@ from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
 from ironlearn.nn.backend.cpu.optimizer import CpuOptimizer
 from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
+from ironlearn.nn.backend.cpu.recurrent import CpuRecurrent
 from ironlearn.nn.backend.ops import Ops
 
 
 class CpuOps(
     CpuAttention,
-    CpuConvolutionOps,
     CpuDense,
     CpuDropout,
+    CpuEmbedding,
+    CpuGraph,
     CpuLosses,
     CpuNormalization,
     CpuOptimizer,
+    CpuRecurrent,
+    CpuConvPoolOps,
     CpuPoolingOps,
-    CpuEmbedding,
-    CpuGraph,
+    CpuConvolutionOps,
     CpuActivations,
     Ops,
 ):

@@ -138,7 +138,12 @@ class CpuConvolutionOps(PoolingOps):
                 activation=activation,
                 n_threads=_threads.resolve(None),
             )
-        geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        geometry: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
         return (
             self.conv2d_grad_input(gz, w, x.shape, **geometry) if needs[0] else None,
             self.conv2d_grad_weight(x, gz, w.shape, **geometry) if needs[1] else None,
