@@ -326,8 +326,9 @@ class LoweredNetwork:
         self._takes_ids = bool(chain.steps) and chain.steps[0][0] == "embedding"
         self._optimizer = optimizer
         self._places = [] if optimizer is None else _optimizer(optimizer, chain.parameters)
-        for p in (*chain.parameters, *chain.buffers):
-            if not isinstance(p.data, np.ndarray) or p.data.dtype != np.float32:
+        held = [p.data for p in chain.parameters] + [b.data for b in chain.buffers]
+        for array in held:
+            if not isinstance(array, np.ndarray) or array.dtype != np.float32:
                 raise _No("parameters are not float32 on the CPU")
         name, number = ("mse", 0.0) if loss is None else _loss(loss, chain.shape)
         self._classes = name == "cross_entropy"
