@@ -56,7 +56,7 @@ impl Unary {
     }
 
     /// True where the derivative follows from the output.
-    pub fn from_output(self) -> bool {
+    pub fn slope_from_output(self) -> bool {
         !matches!(
             self,
             Unary::Gelu | Unary::GeluTanh | Unary::Relu6 | Unary::Silu | Unary::Softplus
@@ -276,6 +276,7 @@ unsafe fn add_body<V: Lanes>(a: *const f32, b: *const f32, out: *mut f32, count:
 /// The output mix of SplitMix64 over blocks, without branches and one step at a time over the
 /// whole block, which compilers turn into whole registers.
 #[inline(always)]
+#[allow(clippy::extra_unused_type_parameters)] // `V` only chooses the instructions
 unsafe fn dropout_body<V: Lanes>(
     key: u64,
     first: u64,
@@ -310,7 +311,7 @@ unsafe fn dropout_body<V: Lanes>(
             *kept = f32::from_bits(below.wrapping_sub(1) & bits);
         }
         for (i, kept) in kept.iter().enumerate().take(size) {
-            // SAFETY: the caller's promise; `V` only chooses the instructions.
+            // SAFETY: the caller's promise.
             unsafe { *y.add(start + i) = *x.add(start + i) * kept }
         }
         start += size;
@@ -341,7 +342,7 @@ pub fn activate_in_place(tier: Tier, kind: Unary, x: &mut [f32]) {
 }
 
 /// Writes `gy` times the derivative; `from` is the activation's output where
-/// [`Unary::from_output`] says so, else its input.
+/// [`Unary::slope_from_output`] says so, else its input.
 pub fn activate_backward(tier: Tier, kind: Unary, gy: &[f32], from: &[f32], out: &mut [f32]) {
     assert!(gy.len() == from.len() && gy.len() == out.len());
     let count = gy.len();
@@ -447,7 +448,7 @@ mod tests {
                     let mut again = x.clone();
                     activate_in_place(tier, kind, &mut again);
                     prop_assert_eq!(&again, &y);
-                    let from = if kind.from_output() { &y } else { &x };
+                    let from = if kind.slope_from_output() { &y } else { &x };
                     let mut g = vec![0.0; x.len()];
                     activate_backward(tier, kind, &gy, from, &mut g);
                     for i in 0..x.len() {
@@ -526,7 +527,7 @@ mod tests {
                 activate(tier, kind, &x, &mut y);
                 assert!(y[0].is_nan(), "{name} of NaN is {}", y[0]);
                 assert!(y[3] >= 1.0, "{name} of 1e30 is {}", y[3]);
-                let from = if kind.from_output() { y } else { x };
+                let from = if kind.slope_from_output() { y } else { x };
                 let mut g = [0.0; 5];
                 activate_backward(tier, kind, &[1.0; 5], &from, &mut g);
                 assert!(g[3].is_finite() && g[4].is_finite(), "{name}' is {g:?}");
