@@ -20,8 +20,10 @@ def _full(*arrays: Any, **_: Any) -> bool:
 
 
 def _wide(mask: Array | None) -> Array | None:
-    """Return `mask` with four axes."""
-    return None if mask is None else mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+    """Return `mask` as bool with four axes."""
+    if mask is None:
+        return None
+    return np.asarray(mask, bool).reshape((1,) * (4 - mask.ndim) + mask.shape)
 
 
 def _factor(width: int, scale: float | None) -> float:
