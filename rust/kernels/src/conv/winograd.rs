@@ -21,7 +21,7 @@ const TILES: usize = 32;
 /// Rows (or columns) of the kernel that are transformed together.
 const ROWS: usize = 16;
 /// Channels on either side from which on the transforms are worth it.
-pub(super) const LEAST: usize = 32;
+pub(super) const LEAST: usize = 64;
 
 /// Whether answers of that size gain from it: the outputs of whole tiles must not be too many,
 /// and the multiplications saved must be worth the larger kernel.
@@ -29,7 +29,7 @@ pub(super) fn pays(out: (usize, usize), images: usize) -> bool {
     let tiles = out.0.div_ceil(OUT) * out.1.div_ceil(OUT);
     let (direct, here) = (9 * out.0 * out.1, PLACES * tiles);
     // In cycles for a pair of channels, with 32 multiplications in each.
-    direct > 2 * here && (direct - here) * images / 32 > 2 * PLACES
+    direct > 2 * here && (direct - here) * images / 32 > 10 * PLACES
 }
 
 /// Numbers that are transformed side by side.
