@@ -20,6 +20,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     "kmeans": (["--step", "8"], "16 colours"),
     "mlp_classifier": ([], "test accuracy 0.9"),
     "cnn_classifier": (["--epochs", "3"], "the same answers: True"),
+    "lstm_forecaster": (["--epochs", "3"], "between"),
+    "lstm_text_classifier": (["--epochs", "6"], "the same answers: True"),
     "compare_models": ([], "random_forest"),
     "pipeline": ([], "accuracy 0.8"),
     "onnx_export": ([], "equal labels: True"),

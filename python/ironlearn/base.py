@@ -49,6 +49,8 @@ TYPES: Mapping[str, str] = {
 #: The same for estimators whose X is no table of numbers: images, texts, series.
 TASK_TYPES: Mapping[str, str] = {
     "CNNClassifier": "ironlearn.vision",
+    "LSTMForecaster": "ironlearn.series",
+    "LSTMTextClassifier": "ironlearn.text",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import signal
 import threading
 from collections.abc import Callable
@@ -291,7 +292,7 @@ def test_steps_may_come_in_several_calls(
         net = build(layers(), shape)
         plan, _ = lower(net, losses.CrossEntropy(), optimizers.Adam().bind(net.parameters()))
         assert plan is not None
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in itertools.pairwise(cuts):
             plan.train(x, y, batches[a:b], rates=[0.01] * (b - a), seed=4, first_draw=a)
         states.append(net.state())
     for name, value in states[0].items():
@@ -639,6 +640,6 @@ def test_arrays_are_borrowed_once_and_writable() -> None:
         plan.train(x, x, order, offsets, params=[w, np.zeros((6, 2), np.float32)], **given)
     with pytest.raises(ValueError, match="params has 1 arrays"):
         plan.train(x, x, order, offsets, params=[w], **given)
+    given["first_step"] = 0
     with pytest.raises(ValueError, match="first_step"):
-        given["first_step"] = 0
         plan.train(x, x, order, offsets, params=[w, w.copy()], **given)

@@ -111,7 +111,8 @@ def initial(
         flat = rng.standard_normal((max(rows, columns), min(rows, columns)))
         q, r = np.linalg.qr(flat)
         q *= np.sign(np.diag(r))
-        return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
+        # Parameters are in C order: kernels ask for it, and sums come out the same after a file.
+        return np.ascontiguousarray((q if rows >= columns else q.T).reshape(shape), dtype)
     kind, _, law = name.partition("_")
     variance = {"glorot": 2.0 / (fan_in + fan_out), "he": 2.0 / fan_in, "lecun": 1.0 / fan_in}[kind]
     if law == "uniform":

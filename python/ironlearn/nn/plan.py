@@ -85,7 +85,7 @@ def _known(layer: Layer, input_shape: tuple[int | None, ...]) -> Sample:
 
 def _dense(chain: _Chain, layer: Any) -> None:
     fused, rest = split_activation(layer.activation)
-    chain.add("dense", units=layer.units, activation=fused, use_bias=layer.use_bias)
+    chain.add("dense", units=layer.units, activation=fused, use_bias=bool(layer.use_bias))
     chain.parameters += [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
     chain.shape = _known(layer, chain.shape)
     chain.activate(rest)
@@ -103,7 +103,7 @@ def _conv2d(chain: _Chain, layer: Any) -> None:
         stride=list(layer.strides),
         dilation=list(layer.dilation_rate),
         padding=[n for pair in layer.geometry((height, width)) for n in pair],
-        use_bias=layer.use_bias,
+        use_bias=bool(layer.use_bias),
         activation=fused,
     )
     chain.parameters += [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
@@ -326,8 +326,9 @@ class LoweredNetwork:
         self._takes_ids = bool(chain.steps) and chain.steps[0][0] == "embedding"
         self._optimizer = optimizer
         self._places = [] if optimizer is None else _optimizer(optimizer, chain.parameters)
-        for p in (*chain.parameters, *chain.buffers):
-            if not isinstance(p.data, np.ndarray) or p.data.dtype != np.float32:
+        held = [p.data for p in chain.parameters] + [b.data for b in chain.buffers]
+        for array in held:
+            if not isinstance(array, np.ndarray) or array.dtype != np.float32:
                 raise _No("parameters are not float32 on the CPU")
         name, number = ("mse", 0.0) if loss is None else _loss(loss, chain.shape)
         self._classes = name == "cross_entropy"

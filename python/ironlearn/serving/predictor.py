@@ -90,6 +90,8 @@ _PREDICTORS: dict[str, str] = {
     "LinearSVR": "ironlearn.serving.linear:LinearRegressionPredictor",
     "SVC": "ironlearn.serving.kernel_svm:SVCPredictor",
     "SVR": "ironlearn.serving.kernel_svm:SVRPredictor",
+    "LSTMForecaster": "ironlearn.serving.forecaster:ForecastPredictor",
+    "LSTMTextClassifier": "ironlearn.serving.text_classifier:TextPredictor",
     "MLPClassifier": "ironlearn.serving.feed_forward:PerceptronPredictor",
     "MLPRegressor": "ironlearn.serving.feed_forward:PerceptronRegressionPredictor",
     "CNNClassifier": "ironlearn.serving.images:ImageClassifierPredictor",

@@ -20,6 +20,7 @@ mod nn_optimizer;
 mod nn_plan;
 mod nn_pointwise;
 mod nn_pool;
+mod nn_recurrent;
 mod nn_softmax;
 mod rows;
 mod trees;
@@ -88,6 +89,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+    #[pymodule_export]
+    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
     #[pymodule_export]
     use crate::nn_softmax::{
         nn_sigmoid_cross_entropy, nn_sigmoid_cross_entropy_backward, nn_softmax,

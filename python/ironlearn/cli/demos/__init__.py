@@ -97,6 +97,8 @@ TASKS: dict[str, Task] = {
     "regression": Task(
         "predict the progression of diabetes", "neural_network.MLPRegressor", "regression"
     ),
+    "forecast": Task("forecast airline passengers", "series.LSTMForecaster", "passengers"),
+    "reviews": Task("tell praise from complaint", "text.LSTMTextClassifier", "reviews"),
 }
 
 

@@ -231,10 +231,15 @@ impl Plan {
                 expected: format!("{len} {expected} a sample"),
             });
         }
-        if let (Rows::Ids(ids), Some(Node::Embedding(embedding))) = (x, self.nodes.first()) {
-            embedding.check_ids(ids)?;
-        }
         Ok(x.len() / len)
+    }
+
+    /// An error unless every number of `ids` has a row in the embedding.
+    pub(super) fn check_ids(&self, ids: &[i32]) -> Result<()> {
+        match self.nodes.first() {
+            Some(Node::Embedding(embedding)) => embedding.check_ids(ids),
+            _ => Ok(()),
+        }
     }
 
     fn check_training(&self, data: &Training, state: &State) -> Result<()> {
@@ -260,14 +265,6 @@ impl Plan {
         match data.y {
             Targets::Classes(y) => {
                 shape("y", y.len(), rows * targets)?;
-                let classes = self.classes() as i64;
-                if let Some(bad) = y.iter().find(|&&c| c < 0 || c >= classes) {
-                    return Err(Error::InvalidParameter {
-                        name: "y",
-                        given: bad.to_string(),
-                        expected: format!("class numbers from 0 to {}", classes - 1),
-                    });
-                }
             }
             Targets::Values(y) => shape("y", y.len(), rows * targets)?,
         }
@@ -297,6 +294,24 @@ impl Plan {
                 given: bad.to_string(),
                 expected: format!("numbers of samples, from 0 to {}", rows as i64 - 1),
             });
+        }
+        // Only what is used: calls may be short and data large.
+        for &row in data.order {
+            let row = row as usize;
+            if let Rows::Ids(ids) = data.x {
+                self.check_ids(&ids[row * self.lens[0]..(row + 1) * self.lens[0]])?;
+            }
+            if let Targets::Classes(y) = data.y {
+                let own = &y[row * targets..(row + 1) * targets];
+                let classes = self.classes() as i64;
+                if let Some(bad) = own.iter().find(|&&c| c < 0 || c >= classes) {
+                    return Err(Error::InvalidParameter {
+                        name: "y",
+                        given: bad.to_string(),
+                        expected: format!("class numbers from 0 to {}", classes - 1),
+                    });
+                }
+            }
         }
         let whole = data.offsets.first() == Some(&0)
             && data.offsets.last() == Some(&(data.order.len() as i64))

@@ -12,21 +12,23 @@ from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
 from ironlearn.nn.backend.cpu.optimizer import CpuOptimizer
 from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
+from ironlearn.nn.backend.cpu.recurrent import CpuRecurrent
 from ironlearn.nn.backend.ops import Ops
 
 
 class CpuOps(
     CpuAttention,
-    CpuConvPoolOps,
-    CpuConvolutionOps,
     CpuDense,
     CpuDropout,
+    CpuEmbedding,
+    CpuGraph,
     CpuLosses,
     CpuNormalization,
     CpuOptimizer,
+    CpuRecurrent,
+    CpuConvPoolOps,
     CpuPoolingOps,
-    CpuEmbedding,
-    CpuGraph,
+    CpuConvolutionOps,
     CpuActivations,
     Ops,
 ):
