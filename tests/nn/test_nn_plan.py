@@ -603,6 +603,11 @@ def test_bad_steps_are_refused(step: tuple[str, dict[str, Any]], message: str) -
         native([step])
 
 
+def test_too_many_layers_are_refused() -> None:
+    with pytest.raises(ValueError, match="a network is too large"):
+        native([("activation", {"name": "relu"})] * 2000)
+
+
 def test_bad_settings_are_refused() -> None:
     for name, bad in (("loss", "hinge"), ("output", "softmin"), ("optimizer", "magic")):
         with pytest.raises(ValueError, match=bad):
