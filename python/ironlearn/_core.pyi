@@ -717,8 +717,9 @@ def nn_activation_backward(
     out: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes `gy` times the derivative of an activation to `out`; `source` is its output, or its
-    input where the derivative does not follow from the output.
+    """Writes `gy` times the derivative of an activation to `out`.
+
+    `source` is its output, or its input where the derivative does not follow from the output.
     """
 
 def nn_bias_activation(
@@ -734,8 +735,9 @@ def nn_bias_activation_backward(
     gz: NDArray[np.float32],
     n_threads: int,
 ) -> NDArray[np.float32]:
-    """Writes the gradient of what an activation was taken of to `gz` and returns its sums over rows
-    of `width` numbers, the bias's gradient.
+    """Writes the gradient of what an activation was taken of to `gz`.
+
+    Returns its sums over rows of `width` numbers, the bias's gradient.
     """
 
 def nn_dropout(
@@ -746,8 +748,9 @@ def nn_dropout(
     y: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes `x` with random zeros, the rest multiplied by 1 / (1 - rate): element n is kept where
-    number n of the stream (seed, task) is at least `rate`.
+    """Writes `x` with random zeros, the rest multiplied by 1 / (1 - rate).
+
+    Element n is kept where number n of the stream (seed, task) is at least `rate`.
     """
 
 def nn_softmax(x: NDArray[np.float32], log: bool, y: NDArray[np.float32], n_threads: int) -> None:
@@ -896,9 +899,7 @@ def nn_embedding(
 def nn_embedding_backward(
     g: NDArray[np.float32], ids: NDArray[np.int64], out: NDArray[np.float32], n_threads: int
 ) -> None:
-    """Writes to row `r` of `out` the sum of the rows `i` of `g` with `ids[i] == r`, in their
-    order.
-    """
+    """Writes to row `r` of `out` the sum of the rows `i` of `g` with `ids[i] == r`."""
 
 def nn_attention(
     q: NDArray[np.float32],
@@ -911,8 +912,9 @@ def nn_attention(
     lse: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes attention to `out` (samples, queries, heads, depth), and the logarithms of the
-    softmaxes' sums to `lse` (samples, heads, queries).
+    """Writes attention to `out` (samples, queries, heads, depth).
+
+    The logarithms of the softmaxes' sums go to `lse` (samples, heads, queries).
     """
 
 def nn_attention_backward(
@@ -930,8 +932,9 @@ def nn_attention_backward(
     gv: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes the gradients of q, k and v, each (samples, steps, heads, width), given `out` and
-    `lse` of `nn_attention`.
+    """Writes the gradients of q, k and v, each (samples, steps, heads, width).
+
+    `out` and `lse` are those of `nn_attention`.
     """
 
 def nn_attention_packed(

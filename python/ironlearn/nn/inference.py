@@ -240,6 +240,11 @@ def evaluate(
     executor : {"auto", "eager"}, default="auto"
         As in `predict`.
 
+    Returns
+    -------
+    dict of str to float
+        ``loss`` and each metric.
+
     Raises
     ------
     DataError

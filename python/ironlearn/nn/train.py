@@ -95,6 +95,10 @@ class Trainer:
         The loss and the metrics of the present epoch so far.
     stop : bool
         Callbacks set it to end the training.
+    resumed : bool
+        The run goes on from a checkpoint.
+    error_ : BaseException or None
+        What ended the last run, if an error did.
 
     Notes
     -----
@@ -339,6 +343,13 @@ class Trainer:
                 callback.on_whole(self)
             if self._ended():
                 return
+        if not self._weights_finite():
+            # An update after a finite loss: no loss of this epoch could tell.
+            raise DivergedError(
+                f"the weights became NaN or infinite before the end of epoch {self.epoch + 1}; "
+                f"{self._go_back()}. A smaller learning rate or clip_norm= may help.",
+                self.step,
+            )
         record = self.totals.means()
         if validation is not None:
             measured = evaluate(
@@ -400,6 +411,17 @@ class Trainer:
         size = sum(math.prod(p.shape) * p.dtype.itemsize for p in self.network.parameters())
         return (self.step, self.network.state()) if size <= _COPIED_BYTES else None
 
+    def _weights_finite(self) -> bool:
+        return all(finite(p.data) for p in self.network.parameters())
+
+    def _go_back(self) -> str:
+        """Give the network the weights of the epoch's start; say so."""
+        if self._kept is None:
+            return "the network is too large for a copy to go back to"
+        self.network.load_state(self._kept[1])
+        self.optimizer.bind(self.network.parameters())
+        return f"the network has the weights of step {self._kept[0]} again"
+
     def _diverged(self, failure: NotFinite) -> DivergedError:
         """Return the error that says what happened; give the network its last good weights."""
         step = self.step + 1
@@ -407,13 +429,8 @@ class Trainer:
             self.network, self.loss, self.device, failure.batch, failure.mode
         )
         kept = f"the network keeps the weights of step {self.step}"
-        if not all(finite(p.data) for p in self.network.parameters()):
-            if self._kept is not None:
-                self.network.load_state(self._kept[1])
-                self.optimizer.bind(self.network.parameters())
-                kept = f"the network has the weights of step {self._kept[0]} again"
-            else:
-                kept = "the network's weights are not finite either"
+        if not self._weights_finite():
+            kept = self._go_back()
         advice = "" if layer is None else " A smaller learning rate or clip_norm= may help."
         return DivergedError(
             f"{failure.what} in step {step} (epoch {self.epoch + 1}): {what}; {kept}.{advice}",

@@ -362,7 +362,12 @@ class Pipeline:
         }
         for name, shape in shapes.items():
             _modelfile.check_floats(name, tensors[name], shape)
-        return cls(settings, **scalers, **{name: tensors[name] for name in shapes})
+        return cls(
+            settings,
+            scalers["scaler"],
+            scalers["input_scaler"],
+            *(tensors[name] for name in shapes),
+        )
 
 
 def _features(windows: Windows, column: int) -> _Array:

@@ -255,7 +255,7 @@ class LSTMTextClassifier(TextClassifier):
         layers: list[Layer] = [Embedding(n_words, int(self.embedding_dim), mask_zero=True)]
         if self.embedding_dropout:
             layers.append(SpatialDropout1D(float(self.embedding_dropout)))
-        reader: Layer = LSTM(int(self.units), return_sequences=self.pooling != "last")
+        reader = LSTM(int(self.units), return_sequences=self.pooling != "last")
         layers.append(Bidirectional(reader) if self.bidirectional else reader)
         if self.pooling == "max":
             layers.append(GlobalMaxPool1D())

@@ -27,7 +27,7 @@ pub fn fill_panels(
 ) {
     let panel = depth * PANEL;
     let panels = out.len() / panel.max(1);
-    assert!(lanes % LANES == 0 && at + lanes <= depth && out.len() == panels * panel);
+    assert!(lanes.is_multiple_of(LANES) && at + lanes <= depth && out.len() == panels * panel);
     assert!(first + panels <= shape.panels());
     assert_eq!(sums.len(), shape.units * shape.cell.gates() * lanes);
     let offset = if state { shape.cell.state_offset() } else { 0 };
@@ -134,7 +134,7 @@ pub fn weight_gradient(
     if steps == 0 || rows == 0 || columns == 0 {
         return;
     }
-    assert!(lanes % LANES == 0 && (steps - 1) * stride + rows * lanes <= input.len());
+    assert!(lanes.is_multiple_of(LANES) && (steps - 1) * stride + rows * lanes <= input.len());
     assert!(panel.len() >= steps * lanes * PANEL && out.len() == rows * PANEL);
     let most = match tier {
         Tier::Avx512 => 14,

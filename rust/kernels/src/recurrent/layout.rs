@@ -67,7 +67,7 @@ pub fn into_lanes(
     if count == 0 {
         return;
     }
-    assert!(samples <= LANES && lanes % LANES == 0 && lane + LANES <= lanes && group > 0);
+    assert!(samples <= LANES && lanes.is_multiple_of(LANES) && lane + LANES <= lanes && group > 0);
     assert!(samples == 0 || (samples - 1) * stride + count <= from.len());
     let last = (count - 1) / group * step + (count - 1).min(group - 1);
     assert!(step >= group || count <= group);
