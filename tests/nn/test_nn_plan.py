@@ -50,7 +50,14 @@ STACKS: list[tuple[str, tuple[int, ...], Callable[[], list[Layer]]]] = [
     (
         "unfused",
         (7,),
-        lambda: [Dense(9, "gelu"), Dense(8, "silu"), Activation("softplus"), Dense(3)],
+        lambda: [
+            Dense(9, "gelu"),
+            Dense(8, "silu"),
+            Dense(8, "gelu_tanh"),
+            Dense(8, "relu6"),
+            Activation("softplus"),
+            Dense(3),
+        ],
     ),
     ("softmax", (7,), lambda: [Dense(6, "softmax"), Dense(3)]),
     ("wide", (300,), lambda: [Dense(256, "relu"), Dense(3)]),
