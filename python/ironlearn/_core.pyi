@@ -471,6 +471,136 @@ class KernelModel:
         self, x: _Rows, prob_a: NDArray[np.float64], prob_b: NDArray[np.float64], *, n_threads: int
     ) -> NDArray[np.float64]: ...
 
+class RecurrentTape:
+    """What the forward pass of a recurrent layer keeps for its backward pass."""
+
+def nn_recurrent(
+    kind: str,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    keep: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    RecurrentTape | None,
+]:
+    """All states of the cell `kind` ("lstm", "gru", "tanh", "relu"), the last state, the last cell
+    state (LSTM), and the tape if `keep`."""
+
+def nn_recurrent_backward(
+    kind: str,
+    gy: NDArray[np.float32] | None,
+    gh: NDArray[np.float32] | None,
+    gc: NDArray[np.float32] | None,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    u: NDArray[np.float32],
+    b: NDArray[np.float32],
+    bu: NDArray[np.float32] | None,
+    h0: NDArray[np.float32],
+    c0: NDArray[np.float32] | None,
+    tape: RecurrentTape,
+    *,
+    mask: NDArray[np.uint8] | None,
+    reverse: bool,
+    needs_x: bool,
+    n_threads: int,
+) -> tuple[
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+]:
+    """Gradients of x (if `needs_x`), w, u, b, bu (GRU), h0 and c0 (LSTM)."""
+
+def nn_optimizer_step(
+    kind: str,
+    params: list[NDArray[np.float32]],
+    grads: list[NDArray[np.float32]],
+    slots: list[list[NDArray[np.float32]]],
+    hyper_: dict[str, float],
+    decay: list[bool],
+    *,
+    n_threads: int,
+) -> None:
+    """Changes `params` and `slots` by one step of the rule `kind`, in place."""
+
+class Plan:
+    """A network with its loss and its optimizer, lowered to one call for many mini-batches."""
+
+    def __init__(
+        self,
+        input_shape: list[int],
+        steps: list[tuple[str, dict[str, Any]]],
+        *,
+        loss: str,
+        loss_number: float,
+        output: str,
+        optimizer: str,
+    ) -> None: ...
+    def parameters(self) -> list[tuple[str, list[int]]]:
+        """Names and shapes of the trained arrays."""
+
+    def buffers(self) -> list[tuple[str, list[int]]]:
+        """Names and shapes of the other arrays."""
+
+    @property
+    def output_shape(self) -> list[int]:
+        """The shape of one sample's output."""
+
+    @property
+    def completed(self) -> int:
+        """Steps that the last call of `train` did, also when it was interrupted."""
+
+    def train(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        order: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        *,
+        weights: NDArray[np.float32] | None,
+        params: list[NDArray[np.float32]],
+        slots: list[list[NDArray[np.float32]]],
+        buffers: list[NDArray[np.float32]],
+        decay: list[bool],
+        rates: NDArray[np.float64],
+        first_step: int,
+        seed: int,
+        first_draw: int,
+        hyper_: dict[str, float],
+        n_threads: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float | None]:
+        """One step for each batch; arrays change in place.
+
+        Returns losses, shares of hits, and the loss, if it is not finite, before whose step the
+        training ended.
+        """
+
+    def predict(
+        self,
+        x: NDArray[Any],
+        *,
+        params: list[NDArray[np.float32]],
+        buffers: list[NDArray[np.float32]],
+        version: int | None,
+        n_threads: int,
+    ) -> NDArray[np.float32]:
+        """Outputs for each row. Packed parameters are kept for calls with the same `version`."""
+
 _F32 = NDArray[np.float32]
 _Pair = tuple[int, int]
 _Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -521,6 +651,35 @@ def activation_backward_sums(
 ) -> None:
     """Writes ``gy`` times the slope at ``y`` to ``gz``, and its sums by channel to ``gb``."""
 
+def conv2d_max_pool(
+    x: _F32,
+    w: _F32,
+    b: _F32 | None,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the maxima of 2 x 2 pixels of `conv2d` to ``y``, their places to ``argmax``."""
+
+def conv2d_max_pool_backward(
+    gy: _F32,
+    y: _F32,
+    argmax: NDArray[np.int32],
+    x: _F32,
+    w: _F32,
+    gx: _F32 | None,
+    gw: _F32,
+    gb: _F32,
+    *,
+    padding: _Padding,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes the gradients of `conv2d_max_pool`'s inputs to ``gx``, ``gw`` and ``gb``."""
+
 def max_pool2d(
     x: _F32,
     y: _F32,
@@ -558,8 +717,9 @@ def nn_activation_backward(
     out: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes `gy` times the derivative of an activation to `out`; `source` is its output, or its
-    input where the derivative does not follow from the output.
+    """Writes `gy` times the derivative of an activation to `out`.
+
+    `source` is its output, or its input where the derivative does not follow from the output.
     """
 
 def nn_bias_activation(
@@ -575,8 +735,9 @@ def nn_bias_activation_backward(
     gz: NDArray[np.float32],
     n_threads: int,
 ) -> NDArray[np.float32]:
-    """Writes the gradient of what an activation was taken of to `gz` and returns its sums over rows
-    of `width` numbers, the bias's gradient.
+    """Writes the gradient of what an activation was taken of to `gz`.
+
+    Returns its sums over rows of `width` numbers, the bias's gradient.
     """
 
 def nn_dropout(
@@ -587,8 +748,9 @@ def nn_dropout(
     y: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes `x` with random zeros, the rest multiplied by 1 / (1 - rate): element n is kept where
-    number n of the stream (seed, task) is at least `rate`.
+    """Writes `x` with random zeros, the rest multiplied by 1 / (1 - rate).
+
+    Element n is kept where number n of the stream (seed, task) is at least `rate`.
     """
 
 def nn_softmax(x: NDArray[np.float32], log: bool, y: NDArray[np.float32], n_threads: int) -> None:
@@ -737,9 +899,7 @@ def nn_embedding(
 def nn_embedding_backward(
     g: NDArray[np.float32], ids: NDArray[np.int64], out: NDArray[np.float32], n_threads: int
 ) -> None:
-    """Writes to row `r` of `out` the sum of the rows `i` of `g` with `ids[i] == r`, in their
-    order.
-    """
+    """Writes to row `r` of `out` the sum of the rows `i` of `g` with `ids[i] == r`."""
 
 def nn_attention(
     q: NDArray[np.float32],
@@ -752,8 +912,9 @@ def nn_attention(
     lse: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes attention to `out` (samples, queries, heads, depth), and the logarithms of the
-    softmaxes' sums to `lse` (samples, heads, queries).
+    """Writes attention to `out` (samples, queries, heads, depth).
+
+    The logarithms of the softmaxes' sums go to `lse` (samples, heads, queries).
     """
 
 def nn_attention_backward(
@@ -771,8 +932,9 @@ def nn_attention_backward(
     gv: NDArray[np.float32],
     n_threads: int,
 ) -> None:
-    """Writes the gradients of q, k and v, each (samples, steps, heads, width), given `out` and
-    `lse` of `nn_attention`.
+    """Writes the gradients of q, k and v, each (samples, steps, heads, width).
+
+    `out` and `lse` are those of `nn_attention`.
     """
 
 def nn_attention_packed(

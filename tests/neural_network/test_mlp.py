@@ -413,3 +413,25 @@ def test_scores_of_quantities_are_r2() -> None:
     X, y = diabetes()
     model = MLPRegressor(hidden_layer_sizes=(4,), tol=1.0, random_state=0).fit(X, y)
     assert model.score(X, y) == pytest.approx(r2_score(y, model.predict(X)))
+
+
+@quiet
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("kind", [*KINDS, "quantities"])
+def test_exported_models_answer_the_same(kind: str, activation: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    from ironlearn.io.onnx import to_onnx
+
+    ours, _, X, y = targets("quantity" if kind == "quantities" else kind)
+    if kind == "quantities":
+        y = np.stack([y, -y], axis=1)
+    model = ours(**settings(kind, solver="lbfgs", activation=activation, max_iter=5)).fit(X, y)
+    exported = to_onnx(model, dtype="float64").SerializeToString()
+    session = runtime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    answers = dict(zip(names, session.run(None, {"X": X}), strict=True))
+    if "prediction" in answers:
+        np.testing.assert_allclose(answers["prediction"], model.predict(X), rtol=1e-9)
+        return
+    np.testing.assert_array_equal(answers["label"], model.predict(X))
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(X), atol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from ironlearn.nn.train import Trainer
 from nn import resume_run
 
 SCRIPT = Path(resume_run.__file__)
-EXECUTORS = ["eager"]
+EXECUTORS = ["eager", "plan"]
 
 
 def equal(a: dict[str, Any], b: dict[str, Any]) -> None:
@@ -119,6 +120,7 @@ def killed_run(folder: Path, executor: str, kills: int, rng: random.Random) -> l
                 path.unlink()
             reached.clear()
             continue
+        assert process.returncode == -signal.SIGKILL
         contents = read_checkpoint(state)
         assert contents is not None
         step = contents.attributes["progress"]["step"]

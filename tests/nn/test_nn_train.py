@@ -355,16 +355,18 @@ def test_a_gradient_that_is_not_finite_is_found() -> None:
     assert predict(net, blobs(8)[0]).shape == (8, 1)
 
 
-def test_weights_that_diverged_go_back() -> None:
+@pytest.mark.parametrize("executor", ["eager", "plan"])
+@pytest.mark.parametrize("size", [16, 64])
+def test_weights_that_diverged_go_back(executor: str, size: int) -> None:
     x, y = blobs(64)
     net = Sequential([Dense(1)]).initialize((4,))
     before = net.state()
+    trainer = Trainer(net, "mse", SGD(3e38), executor=executor)
+    # The first update overflows: the loss after it is not finite, or there is none in the epoch.
     with np.errstate(all="ignore"), pytest.raises(DivergedError, match="weights of step 0 again"):
-        # The first update overflows; the loss after it is not finite.
-        Trainer(net, "mse", SGD(3e38), executor="eager").fit(
-            ArrayData(100 * x, y[:, None], batch_size=16), epochs=1
-        )
+        trainer.fit(ArrayData(100 * x, y[:, None], batch_size=size), epochs=1)
     assert all(np.array_equal(v, before[k]) for k, v in net.state().items())
+    assert trainer.optimizer.steps == 0
 
 
 # Bad input ------------------------------------------------------------------------------------

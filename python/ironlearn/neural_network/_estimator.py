@@ -313,8 +313,13 @@ class NeuralEstimator(Estimator):
 
     def _outputs(self, x: Any, *, batch_size: int = 256) -> NDArray[Any]:
         """Return the network's raw outputs for inputs `x`, in single precision."""
-        check_is_fitted(self)
+        self._require_fit()
         return predict(self._model, x, batch_size=batch_size, device=self.device)
+
+    def _require_fit(self) -> None:
+        """Raise `NotFittedError` before a fit; scikit-learn's check takes longer than an answer."""
+        if "_model" not in self.__dict__:
+            check_is_fitted(self)
 
     def plot_history(self, axes: Any = None) -> Any:
         """Draw loss and metrics over the epochs.

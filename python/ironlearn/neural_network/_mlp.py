@@ -417,6 +417,8 @@ class MLP(Estimator):
     def _split(self, data: _Fit, random: np.random.RandomState) -> tuple[_Fit, _Fit]:
         n = data.X.shape[0]
         strata = self._strata(data)
+        if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
+            strata = None  # a class of one row cannot be on both sides
         try:
             rows = train_test_split(
                 np.arange(n),

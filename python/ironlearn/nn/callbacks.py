@@ -35,6 +35,10 @@ class Callback:
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Before an epoch's first step."""
 
+    def steps_ahead(self, trainer: Trainer) -> int | None:
+        """Return the most steps that may run before `on_steps` is called; ``None`` for any."""
+        return None
+
     def on_steps(self, trainer: Trainer) -> None:
         """After one or more steps; how many run at once is the executor's choice."""
 
@@ -249,6 +253,12 @@ class Checkpoint(Callback):
 
     def _note(self, trainer: Trainer) -> None:
         self._step, self._epoch, self._time = trainer.step, trainer.epoch, time.monotonic()
+
+    def steps_ahead(self, trainer: Trainer) -> int | None:
+        """Return the steps until the next one after which to write."""
+        if self.every_steps is None:
+            return None
+        return max(1, self.every_steps - (trainer.step - self._step))
 
     def on_whole(self, trainer: Trainer) -> None:
         """Write, if it is time."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ironlearn.nn.autograd import RowGradient, backward
-from ironlearn.nn.backend.device import Device
-from ironlearn.nn.data import Batch, Batches, count, epoch_generator
+import numpy as np
+from numpy.typing import NDArray
+
+from ironlearn.nn.autograd import RowGradient, backward, no_grad
+from ironlearn.nn.backend.device import Device, get_device
+from ironlearn.nn.data import ArrayData, Batch, Batches, count, epoch_generator, join, take
 from ironlearn.nn.diagnosis import keep_buffers
-from ironlearn.nn.inference import dtype_of, receive, send, tensors
+from ironlearn.nn.inference import check_labels, dtype_of, fits, receive, scaled, send, tensors
 from ironlearn.nn.layers.base import Layer, Mode
-from ironlearn.nn.metrics import Metric, Totals, measure
+from ironlearn.nn.metrics import Metric, Totals, accuracy, measure
+
+if TYPE_CHECKING:
+    from ironlearn.nn.plan import LoweredNetwork
 
 #: The samples' summed weight in a step, and the weighted means of the loss and the metrics.
 Measured = tuple[float, dict[str, float]]
@@ -111,6 +118,7 @@ class Eager:
             # Each batch of a step draws other random numbers.
             mode = Mode(training=True, seed=self.seed, step=step * self.accumulate + part)
             outputs = self.network(*tensors(self.device, x, self.dtype), mode=mode)
+            check_labels(self.loss, outputs, y)
             value = self.loss(
                 outputs, send(self.device, y, self.dtype), send(self.device, w, self.dtype)
             )
@@ -141,3 +149,146 @@ class Eager:
         if not sums:
             return True
         return math.isfinite(float(self.device.receive(sum(sums[1:], sums[0]))))
+
+
+def reason_against_plan(metrics: Mapping[str, Metric], accumulate: int) -> str:
+    """Return what a plan cannot do of these settings; empty if there is nothing."""
+    other = [name for name, metric in metrics.items() if metric is not accuracy]
+    if other:
+        return f"the metric {other[0]} has no lowering"
+    if accumulate > 1:
+        return "accumulating gradients has no lowering"
+    return ""
+
+
+class Planned:
+    """Training steps in native code, many in one call.
+
+    Parameters
+    ----------
+    network : Layer
+        A chain of known layers.
+    plan : LoweredNetwork
+        It, lowered with its loss and its optimizer.
+    metrics : dict
+        Nothing, or the accuracy.
+    seed : int
+        As in `Trainer`.
+
+    Notes
+    -----
+    A call has as many steps as take about `seconds`: enough to make the way in and out of native
+    code cheap, few enough to hear Ctrl-C and to show progress. What is computed does not depend on
+    where calls begin and end.
+    """
+
+    name = "plan"
+    #: Length of a call.
+    seconds = 0.05
+
+    def __init__(
+        self, network: Layer, plan: LoweredNetwork, metrics: Mapping[str, Metric], seed: int
+    ) -> None:
+        self.network = network
+        self.plan = plan
+        self.metrics = metrics
+        self.seed = seed
+        self.size = 1
+        self._data: ArrayData | None = None
+        self._arrays: tuple[Any, Any, Any] = (None, None, None)
+
+    def steps(self, data: Batches, epoch: int, start: int) -> Iterator[Any]:
+        """Yield each step of `epoch`, from batch `start` on: its row numbers, or its batch."""
+        rng = epoch_generator(self.seed, epoch)
+        if self._prepare(data):
+            assert isinstance(data, ArrayData)
+            yield from data.rows(epoch, rng, start)
+        else:
+            for batch in data.batches(epoch, rng, start):
+                yield [batch]
+
+    def _prepare(self, data: Batches) -> bool:
+        """Tell whether native code may pick the rows itself; get the arrays ready for it."""
+        if data is self._data:
+            return True
+        if not isinstance(data, ArrayData) or data.transform is not None or data.y is None:
+            return False
+        if isinstance(data.x, tuple) or isinstance(data.y, tuple):
+            return False
+        if data.x.dtype == np.uint8 or (isinstance(data.x, np.memmap) and not _ready(data.x)):
+            # Turning all of it into another type would take the memory that the user saved.
+            return False
+        self._check(data.x)
+        weights = data.sample_weight
+        self._arrays = (
+            self.plan._samples(data.x),
+            self.plan._targets(data.y, data.n_samples),
+            None if weights is None else weights.astype(np.float32),
+        )
+        self._data = data
+        return True
+
+    def _check(self, x: Any) -> None:
+        """Refuse inputs of a wrong shape, in the words of the layer that they do not fit."""
+        if not fits(self.network, x):
+            first = take(x, slice(0, 1))
+            with no_grad():
+                self.network(*tensors(get_device("cpu"), first, np.dtype(np.float32)))
+
+    def run(self, steps: list[Any], rates: list[float], first: int) -> list[Measured]:
+        """Take `steps`, the first of which has the number `first`, at learning `rates`.
+
+        Raises
+        ------
+        NotFinite
+            A loss is not finite; the network is as before that step.
+        """
+        started = time.perf_counter()
+        picked = isinstance(steps[0], np.ndarray)
+        if picked:
+            x, y, weights = self._arrays
+            rows = steps
+        else:
+            batches: list[Batch] = [step[0] for step in steps]
+            sizes = [count(x) for x, _, _ in batches]
+            ends = list(itertools.accumulate(sizes, initial=0))
+            rows = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
+            x = join([x for x, _, _ in batches])
+            self._check(x)
+            x = scaled(x, np.dtype(np.float32))
+            y = join([y for _, y, _ in batches])
+            weights = None
+            if any(w is not None for _, _, w in batches):
+                weights = np.concatenate(
+                    [
+                        np.ones(n, np.float32) if w is None else w.astype(np.float32)
+                        for (_, _, w), n in zip(batches, sizes, strict=True)
+                    ]
+                )
+        answer = self.plan.train(
+            x, y, rows, rates=rates, weights=weights, seed=self.seed, first_draw=first
+        )
+        done: list[Measured] = []
+        for i, loss in enumerate(answer.losses.tolist()):
+            weight = float(len(rows[i]) if weights is None else weights[rows[i]].sum())
+            values = {"loss": loss}
+            for name in self.metrics:
+                values[name] = float(answer.hits[i])
+            done.append((weight, values))
+        if answer.diverged is not None:
+            batch = (
+                (take(x, rows[len(done)]), take(y, rows[len(done)]), take(weights, rows[len(done)]))
+                if picked
+                else batches[len(done)]
+            )
+            mode = Mode(training=True, seed=self.seed, step=first + len(done))
+            raise NotFinite(done, f"the loss became {answer.diverged}", batch, mode)
+        elapsed = max(time.perf_counter() - started, 1e-9)
+        fit = int(self.seconds / elapsed * len(steps))
+        self.size = max(1, min(fit, 4 * self.size, 4096))
+        return done
+
+
+def _ready(x: NDArray[Any]) -> bool:
+    """Tell whether native code takes the array as it lies there."""
+    return bool(x.flags.c_contiguous and x.dtype in (np.float32, np.int32))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import operator
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ironlearn.exceptions import DataError, InvalidParameterError
 from ironlearn.nn.autograd import Tensor, no_grad
 from ironlearn.nn.backend.device import Array, Device, get_device
 from ironlearn.nn.data import Inputs, as_batches, count, epoch_generator, join, take
-from ironlearn.nn.layers.base import INFERENCE, Layer
+from ironlearn.nn.layers.base import INFERENCE, Layer, Parameter
+from ironlearn.nn.layers.sequential import Sequential
+from ironlearn.nn.losses import Loss, get_loss
 from ironlearn.nn.metrics import Metric, Totals, measure, resolve
+from ironlearn.nn.plan import lower_for_prediction
 
 
 def dtype_of(network: Layer) -> np.dtype[Any]:
@@ -43,13 +47,28 @@ def send(device: Device, value: Any, dtype: np.dtype[Any]) -> Array:
 def tensors(device: Device, x: Inputs, dtype: np.dtype[Any]) -> tuple[Tensor, ...]:
     """Return a network's inputs as tensors on `device`; bytes stand for 0 to 1."""
     parts = x if isinstance(x, tuple) else (x,)
-    return tuple(Tensor(send(device, _scaled(part, dtype), dtype)) for part in parts)
+    return tuple(Tensor(send(device, scaled(part, dtype), dtype)) for part in parts)
 
 
-def _scaled(part: Any, dtype: np.dtype[Any]) -> Any:
+def scaled(part: Any, dtype: np.dtype[Any]) -> Any:
+    """Return bytes as numbers from 0 to 1; other arrays as they are."""
     if part.dtype != np.uint8:
         return part
     return part.astype(dtype) * dtype.type(1.0 / 255.0)
+
+
+def check_labels(loss: Loss, outputs: Any, y: Any) -> None:
+    """Refuse class numbers that have no logit; in sequences negative ones mark what is left out."""
+    if loss.name != "cross_entropy" or not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
+        return
+    classes = outputs.shape[-1]
+    low, high = int(y.min(initial=0)), int(y.max(initial=0))
+    if high >= classes or (low < 0 and y.ndim == 1):
+        bad = high if high >= classes else low
+        raise ValueError(
+            f"a target is the class {bad}, but the network has {classes} outputs, for the classes "
+            f"0 to {classes - 1}."
+        )
 
 
 def receive(device: Device, outputs: Any) -> Any:
@@ -67,12 +86,51 @@ def require_built(network: Layer) -> None:
         )
 
 
+#: Lowered networks, each with the parameters that its network had then.
+_plans: weakref.WeakKeyDictionary[Layer, tuple[Any, list[Parameter]]] = weakref.WeakKeyDictionary()
+
+
+def plan_of(network: Layer, device: Device, *, unchanged: bool = False) -> Any:
+    """Return `network` lowered for prediction, or ``None`` where it cannot be.
+
+    Parameters
+    ----------
+    network : Layer
+        A built network.
+    device : Device
+        Where it computes.
+    unchanged : bool, default=False
+        Its layers are those of the call before; this need not be found out.
+    """
+    if device.name != "cpu" or not isinstance(network, Sequential):
+        return None
+    known = _plans.get(network)
+    if known is None or not (unchanged or _same(known[1], network.parameters())):
+        known = lower_for_prediction(network)[0], network.parameters()
+        _plans[network] = known
+    plan, parameters = known
+    # The arrays may have become others, of another type or elsewhere.
+    ready = all(type(p.data) is np.ndarray and p.data.dtype == np.float32 for p in parameters)
+    return plan if ready else None
+
+
+def fits(network: Layer, x: Inputs) -> bool:
+    """Tell whether a lowered network takes inputs of this shape."""
+    return not isinstance(x, tuple) and x.shape[1:] == network.input_shape
+
+
+def _same(some: list[Parameter], others: list[Parameter]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
 def predict(
     network: Layer,
     x: Inputs,
     *,
     batch_size: int = 256,
     device: str | Device = "cpu",
+    executor: str = "auto",
+    version: int | None = None,
 ) -> Any:
     """Return the raw outputs of `network`, such as logits, as NumPy arrays.
 
@@ -86,6 +144,11 @@ def predict(
         Samples computed at once.
     device : str or Device, default="cpu"
         Where to compute; the network's parameters are moved there.
+    executor : {"auto", "eager"}, default="auto"
+        ``"auto"`` computes chains of known layers on the CPU in one native call.
+    version : int, optional
+        Names a state of the network: calls with equal versions promise that nothing has changed
+        since the first of them. One sample then takes microseconds.
 
     Returns
     -------
@@ -104,21 +167,51 @@ def predict(
     >>> predict(net, np.ones((5, 2), np.float32)).shape
     (5, 3)
     """
-    require_built(network)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidParameterError(f"batch_size must be an int >= 1, got {batch_size!r}.")
+    run = _Runner(network, device, executor, version)
     x = tuple(np.asarray(part) for part in x) if isinstance(x, tuple) else np.asarray(x)
-    where = get_device(device)
-    network.to_device(where)
-    dtype = dtype_of(network)
     n = count(x)
-    outputs = []
-    # One empty batch gives the outputs of no samples their shape.
-    for start in range(0, max(n, 1), batch_size):
-        part = take(x, slice(start, start + batch_size))
+    if run.plan is not None:
+        # Native code takes samples in small chunks itself; batches only bound what is converted.
+        batch_size = max(batch_size, 4096)
+    if n <= batch_size:
+        return run(x)
+    return join([run(take(x, slice(i, i + batch_size))) for i in range(0, n, batch_size)])
+
+
+class _Runner:
+    """Computes a network's outputs of one batch after another."""
+
+    def __init__(
+        self, network: Layer, device: str | Device, executor: str, version: int | None = None
+    ) -> None:
+        require_built(network)
+        if executor not in ("auto", "eager", "plan"):
+            raise InvalidParameterError(
+                f"executor must be 'auto', 'eager' or 'plan', got {executor!r}."
+            )
+        self.network = network
+        self.device = get_device(device)
+        self.version = version
+        self.plan: Any = None
+        if executor != "eager":
+            self.plan = plan_of(network, self.device, unchanged=version is not None)
+            self.dtype = np.dtype(np.float32)
+        if self.plan is None:
+            # Where the parameters were elsewhere, this call is eager and the next may be lowered.
+            network.to_device(self.device)
+            self.dtype = dtype_of(network)
+
+    def __call__(self, x: Inputs) -> Any:
+        if self.plan is not None and fits(self.network, x):
+            return self.plan.predict(scaled(x, self.dtype), version=self.version)
+        # Also where the shape is wrong: the layer that refuses it says so best.
         with no_grad():
-            outputs.append(receive(where, network(*tensors(where, part, dtype), mode=INFERENCE)))
-    return join(outputs)
+            return receive(
+                self.device,
+                self.network(*tensors(self.device, x, self.dtype), mode=INFERENCE),
+            )
 
 
 def evaluate(
@@ -128,6 +221,7 @@ def evaluate(
     *,
     metrics: str | Sequence[str | Metric] | Mapping[str, Metric] | None = "auto",
     device: str | Device = "cpu",
+    executor: str = "auto",
 ) -> dict[str, float]:
     """Return the loss and the metrics of `network` over `data`, weighted means.
 
@@ -143,6 +237,18 @@ def evaluate(
         As in `Trainer`.
     device : str or Device, default="cpu"
         Where to compute.
+    executor : {"auto", "eager"}, default="auto"
+        As in `predict`.
+
+    Returns
+    -------
+    dict of str to float
+        ``loss`` and each metric.
+
+    Raises
+    ------
+    DataError
+        All weights are zero.
 
     Examples
     --------
@@ -151,42 +257,29 @@ def evaluate(
     >>> sorted(evaluate(net, "cross_entropy", (np.ones((5, 2)), np.arange(5) % 3)))
     ['accuracy', 'loss']
     """
-    from ironlearn.nn.losses import get_loss
-
-    require_built(network)
     loss = get_loss(loss)
-    where = get_device(device)
-    network.to_device(where)
+    run = _Runner(network, device, executor)
     found = metrics if isinstance(metrics, Mapping) else resolve(metrics, loss.name)
     totals = Totals(list(found))
-    dtype = dtype_of(network)
     for x, y, weights in as_batches(data).batches(0, epoch_generator(0, 0)):
-        outputs, value = _measured(network, loss, where, dtype, x, y, weights)
-        weight = float(count(x) if weights is None else weights.sum())
-        values = {"loss": value}
+        outputs = run(x)
+        check_labels(loss, outputs, y)
+        with no_grad():
+            value = loss(
+                _as_tensors(run.device, outputs),
+                send(run.device, y, run.dtype),
+                send(run.device, weights, run.dtype),
+            )
+        values = {"loss": float(run.device.receive(value.data))}
         if found:
             values |= measure(found, outputs, y, weights)
-        totals.add(weight, values)
+        totals.add(float(count(x) if weights is None else weights.sum()), values)
     if totals.weight == 0:
         raise DataError("there is nothing to measure on: all weights are zero.")
     return totals.means()
 
 
-def _measured(
-    network: Layer,
-    loss: Any,
-    device: Device,
-    dtype: np.dtype[Any],
-    x: Inputs,
-    y: Any,
-    weights: NDArray[Any] | None,
-) -> tuple[Any, float]:
-    """Return the outputs and the loss of a batch."""
-    with no_grad():
-        outputs = network(*tensors(device, x, dtype), mode=INFERENCE)
-        value = loss(
-            outputs,
-            send(device, y, dtype),
-            send(device, weights, dtype),
-        )
-    return receive(device, outputs), float(device.receive(value.data))
+def _as_tensors(device: Device, outputs: Any) -> Any:
+    if isinstance(outputs, tuple):
+        return tuple(_as_tensors(device, part) for part in outputs)
+    return Tensor(device.send(outputs))

@@ -31,13 +31,14 @@ from ironlearn.nn.callbacks import (
 from ironlearn.nn.checkpoint import read_checkpoint, restore
 from ironlearn.nn.data import Batches, as_batches
 from ironlearn.nn.diagnosis import finite, first_not_finite
-from ironlearn.nn.executors import Eager, NotFinite
+from ironlearn.nn.executors import Eager, NotFinite, Planned, reason_against_plan
 from ironlearn.nn.history import History
 from ironlearn.nn.inference import evaluate, predict, require_built
 from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.losses import get_loss
 from ironlearn.nn.metrics import Metric, Totals, resolve
 from ironlearn.nn.optimizers import get_optimizer
+from ironlearn.nn.plan import lower
 from ironlearn.nn.schedules import Constant, Plateau, WarmUp, get_schedule
 
 __all__ = ["History", "Trainer", "evaluate", "predict"]
@@ -94,6 +95,10 @@ class Trainer:
         The loss and the metrics of the present epoch so far.
     stop : bool
         Callbacks set it to end the training.
+    resumed : bool
+        The run goes on from a checkpoint.
+    error_ : BaseException or None
+        What ended the last run, if an error did.
 
     Notes
     -----
@@ -169,6 +174,7 @@ class Trainer:
         self.totals = Totals(list(self.metrics))
         self._elapsed = 0.0
         self._last_rate = float(self.optimizer.learning_rate)
+        self._kept: tuple[int, dict[str, Any]] | None = None
 
     def fit(
         self,
@@ -269,6 +275,17 @@ class Trainer:
         self.resumed = True
 
     def _choose(self) -> Any:
+        """Return the executor of a run."""
+        if self.executor != "eager":
+            plan, reason = None, reason_against_plan(self.metrics, self.accumulate)
+            if not reason and self.device.name != "cpu":
+                reason = f"the device is {self.device.name}"
+            if not reason:
+                plan, reason = lower(self.network, self.loss, self.optimizer)
+            if plan is not None:
+                return Planned(self.network, plan, self.metrics, self.seed)
+            if self.executor == "plan":
+                raise InvalidParameterError(f"executor='plan' cannot be used: {reason}.")
         return Eager(
             self.network,
             self.loss,
@@ -295,6 +312,7 @@ class Trainer:
             self.error_ = error
             raise
         finally:
+            self._kept = None
             self.history_.interrupted = self.interrupted_
             # All of them, whatever one of them raises.
             with contextlib.ExitStack() as ends:
@@ -314,9 +332,9 @@ class Trainer:
             self.totals = Totals(list(self.metrics))
             for callback in self._run:
                 callback.on_epoch_begin(self)
-        self._keep()
+        self._kept = self._copy()
         steps = self._executor.steps(self.data, self.epoch, self.position)
-        while chunk := list(itertools.islice(steps, self._executor.size)):
+        while chunk := list(itertools.islice(steps, self._steps_ahead())):
             self._advance(chunk)
             self._elapsed = time.perf_counter() - started
             for callback in self._run:
@@ -325,10 +343,22 @@ class Trainer:
                 callback.on_whole(self)
             if self._ended():
                 return
+        if not self._weights_finite():
+            # An update after a finite loss: no loss of this epoch could tell.
+            raise DivergedError(
+                f"the weights became NaN or infinite before the end of epoch {self.epoch + 1}; "
+                f"{self._go_back()}. A smaller learning rate or clip_norm= may help.",
+                self.step,
+            )
         record = self.totals.means()
         if validation is not None:
             measured = evaluate(
-                self.network, self.loss, validation, metrics=self.metrics, device=self.device
+                self.network,
+                self.loss,
+                validation,
+                metrics=self.metrics,
+                device=self.device,
+                executor=self.executor_,
             )
             record |= {f"val_{name}": value for name, value in measured.items()}
         record["learning_rate"] = self._last_rate
@@ -343,6 +373,10 @@ class Trainer:
         for callback in self._run:
             callback.on_whole(self)
         self._ended()
+
+    def _steps_ahead(self) -> int:
+        wishes = [callback.steps_ahead(self) for callback in self._run]
+        return max(1, min([self._executor.size, *(n for n in wishes if n is not None)]))
 
     def _ended(self) -> bool:
         if self._pressed:
@@ -372,10 +406,21 @@ class Trainer:
 
     # Going back -------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Keep a copy of the network to go back to, unless it is very large."""
+    def _copy(self) -> tuple[int, dict[str, Any]] | None:
+        """Return a copy of the network to go back to, unless it is very large."""
         size = sum(math.prod(p.shape) * p.dtype.itemsize for p in self.network.parameters())
-        self._kept = (self.step, self.network.state()) if size <= _COPIED_BYTES else None
+        return (self.step, self.network.state()) if size <= _COPIED_BYTES else None
+
+    def _weights_finite(self) -> bool:
+        return all(finite(p.data) for p in self.network.parameters())
+
+    def _go_back(self) -> str:
+        """Give the network the weights of the epoch's start; say so."""
+        if self._kept is None:
+            return "the network is too large for a copy to go back to"
+        self.network.load_state(self._kept[1])
+        self.optimizer.bind(self.network.parameters())
+        return f"the network has the weights of step {self._kept[0]} again"
 
     def _diverged(self, failure: NotFinite) -> DivergedError:
         """Return the error that says what happened; give the network its last good weights."""
@@ -384,13 +429,8 @@ class Trainer:
             self.network, self.loss, self.device, failure.batch, failure.mode
         )
         kept = f"the network keeps the weights of step {self.step}"
-        if not all(finite(p.data) for p in self.network.parameters()):
-            if self._kept is not None:
-                self.network.load_state(self._kept[1])
-                self.optimizer.bind(self.network.parameters())
-                kept = f"the network has the weights of step {self._kept[0]} again"
-            else:
-                kept = "the network's weights are not finite either"
+        if not self._weights_finite():
+            kept = self._go_back()
         advice = "" if layer is None else " A smaller learning rate or clip_norm= may help."
         return DivergedError(
             f"{failure.what} in step {step} (epoch {self.epoch + 1}): {what}; {kept}.{advice}",

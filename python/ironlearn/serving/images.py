@@ -41,7 +41,9 @@ class ImageClassifierPredictor(NetworkModel):
                 f"X has images of shape {images.shape[1:]}, but the model takes "
                 f"{self.image_shape} (height, width, channels)."
             )
-        logits: NDArray[np.float32] = self._outputs(as_floats(images))
+        # Networks take bytes as they are.
+        floats = images if images.dtype == np.uint8 else as_floats(images)
+        logits: NDArray[np.float32] = self._outputs(floats)
         return logits
 
     def predict(self, X: Any) -> NDArray[Any]:

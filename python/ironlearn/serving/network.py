@@ -31,7 +31,8 @@ class NetworkModel(Predictor):
 
     def _outputs(self, x: Any) -> Any:
         """Return the network's raw outputs for its inputs `x`."""
-        return predict(self.network, x)
+        # A loaded network never changes.
+        return predict(self.network, x, version=0)
 
 
 class NetworkPredictor(NetworkModel):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
-from sklearn.utils.validation import check_is_fitted
 
 from ironlearn import _modelfile, _plots
 from ironlearn._images import MOST_BYTES, as_floats, check_images
@@ -366,10 +365,12 @@ class CNNClassifier(NeuralClassifier):
         *,
         augment: bool = False,
     ) -> ArrayData:
-        """Return batches of images; large ones are turned into numbers batch by batch."""
+        """Return batches of images; what is large stays as it is until its batch comes."""
         change = self._augmentation(images.shape[1:]) if augment else None
         if images.size * 4 <= MOST_BYTES and not isinstance(images, np.memmap):
-            images = as_floats(images)
+            # Networks take bytes as they are; each change of an image would convert them again.
+            if change is not None or images.dtype != np.uint8:
+                images = as_floats(images)
             return self._array_data(images, codes, weights, transform=change)
 
         def transform(batch: Any, rng: np.random.Generator) -> Any:
@@ -395,11 +396,12 @@ class CNNClassifier(NeuralClassifier):
 
     # Prediction -------------------------------------------------------------------------------
 
-    def _query(self, X: Any) -> NDArray[np.float32]:
-        check_is_fitted(self)
+    def _query(self, X: Any) -> NDArray[Any]:
+        self._require_fit()
         images = check_images(type(self).__name__, X)
         self._same_shape(images)
-        return as_floats(images)
+        # Networks take bytes as they are.
+        return images if images.dtype == np.uint8 else as_floats(images)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each image.

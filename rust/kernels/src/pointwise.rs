@@ -2,7 +2,7 @@
 
 use crate::tier::Tier;
 use crate::tiered;
-use crate::vmath::{Lanes, exp, log, sigmoid, tanh};
+use crate::vmath::{Lanes, erf, exp, log, sigmoid, tanh};
 
 /// An elementwise activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,12 @@ pub enum Unary {
     Tanh,
     /// `x`, or `exp(x) - 1` where it is negative
     Elu,
-    /// `x sigmoid(2 u)` with `u = sqrt(2 / pi) (x + 0.044715 x^3)`, which is the tanh form of
     /// `x` times the normal distribution function
     Gelu,
+    /// Its approximation `x sigmoid(2 u)` with `u = sqrt(2 / pi) (x + 0.044715 x^3)`
+    GeluTanh,
+    /// `x` held between 0 and 6
+    Relu6,
     /// `x sigmoid(x)`
     Silu,
     /// `log(1 + exp(x))`
@@ -30,7 +33,7 @@ pub enum Unary {
 
 impl Unary {
     /// Every activation and its name in Python.
-    pub const ALL: [(Unary, &'static str); 9] = [
+    pub const ALL: [(Unary, &'static str); 11] = [
         (Unary::Linear, "linear"),
         (Unary::Relu, "relu"),
         (Unary::LeakyRelu, "leaky_relu"),
@@ -38,6 +41,8 @@ impl Unary {
         (Unary::Tanh, "tanh"),
         (Unary::Elu, "elu"),
         (Unary::Gelu, "gelu"),
+        (Unary::GeluTanh, "gelu_tanh"),
+        (Unary::Relu6, "relu6"),
         (Unary::Silu, "silu"),
         (Unary::Softplus, "softplus"),
     ];
@@ -52,12 +57,17 @@ impl Unary {
 
     /// True where the derivative follows from the output.
     pub fn from_output(self) -> bool {
-        !matches!(self, Unary::Gelu | Unary::Silu | Unary::Softplus)
+        !matches!(
+            self,
+            Unary::Gelu | Unary::GeluTanh | Unary::Relu6 | Unary::Silu | Unary::Softplus
+        )
     }
 }
 
 const LEAK: f32 = 0.01;
 const CUBIC: f32 = 0.044_715;
+/// `1 / sqrt(2 pi)`
+const DENSITY: f32 = 0.398_942_3;
 /// `2 sqrt(2 / pi)`
 const GELU: f32 = 1.595_769_1;
 
@@ -136,7 +146,7 @@ unsafe fn expm1<V: Lanes>(x: V) -> V {
     }
 }
 
-/// `sigmoid(2 u)` of [`Unary::Gelu`] and the derivative of `2 u`.
+/// `sigmoid(2 u)` of [`Unary::GeluTanh`] and the derivative of `2 u`.
 #[inline(always)]
 unsafe fn gelu_parts<V: Lanes>(x: V) -> (V, V) {
     // SAFETY: the caller's promise (of the methods of `Lanes`).
@@ -145,6 +155,16 @@ unsafe fn gelu_parts<V: Lanes>(x: V) -> (V, V) {
         let inner = square.mul_add(V::splat(GELU * CUBIC), V::splat(GELU));
         let slope = square.mul_add(V::splat(3.0 * GELU * CUBIC), V::splat(GELU));
         (sigmoid(inner.mul(x)), slope)
+    }
+}
+
+/// The normal distribution function.
+#[inline(always)]
+unsafe fn normal<V: Lanes>(x: V) -> V {
+    // SAFETY: the caller's promise (of the methods of `Lanes`).
+    unsafe {
+        let half = V::splat(0.5);
+        erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))).mul_add(half, half)
     }
 }
 
@@ -187,7 +207,9 @@ unsafe fn activate_body<V: Lanes>(kind: Unary, x: *const f32, y: *mut f32, count
             Unary::Sigmoid => map::<V>(x, y, count, |x| sigmoid(x)),
             Unary::Tanh => map::<V>(x, y, count, |x| tanh(x)),
             Unary::Elu => map::<V>(x, y, count, |x| zero.select_lt(x, x, expm1(zero.min(x)))),
-            Unary::Gelu => map::<V>(x, y, count, |x| x.mul(gelu_parts(x).0)),
+            Unary::Gelu => map::<V>(x, y, count, |x| x.mul(normal(x))),
+            Unary::GeluTanh => map::<V>(x, y, count, |x| x.mul(gelu_parts(x).0)),
+            Unary::Relu6 => map::<V>(x, y, count, |x| V::splat(6.0).min(zero.max(x))),
             Unary::Silu => map::<V>(x, y, count, |x| x.mul(sigmoid(x))),
             Unary::Softplus => map::<V>(x, y, count, |x| softplus(x)),
         }
@@ -220,6 +242,16 @@ unsafe fn activate_backward_body<V: Lanes>(
                 zero.select_lt(y, g, g.mul(y.add(one)))
             }),
             Unary::Gelu => zip::<V>(gy, from, out, count, |g, x| {
+                let density = exp(x.mul(x).mul(V::splat(-0.5))).mul(V::splat(DENSITY));
+                // Far out `x` may be infinite where the density is 0.
+                let bend = x.abs().select_lt(V::splat(16.0), x.mul(density), zero);
+                g.mul(normal(x).add(bend))
+            }),
+            Unary::Relu6 => zip::<V>(gy, from, out, count, |g, x| {
+                let below = x.select_lt(V::splat(6.0), g, zero);
+                zero.select_lt(x, below, zero)
+            }),
+            Unary::GeluTanh => zip::<V>(gy, from, out, count, |g, x| {
                 let (s, slope) = gelu_parts(x);
                 let bend = s.mul(one.sub(s)).mul(x.mul(slope));
                 // Far out `x slope` overflows where `s (1 - s)` is already 0.
@@ -337,6 +369,19 @@ mod tests {
     use crate::tier;
     use proptest::prelude::*;
 
+    /// The normal distribution function by the Maclaurin series of the integral of its density.
+    fn normal(x: f64) -> f64 {
+        if x.abs() > 6.0 {
+            return if x > 0.0 { 1.0 } else { 0.0 };
+        }
+        let (mut term, mut sum) = (x, x);
+        for n in 1..120 {
+            term *= -x * x / (2.0 * f64::from(n));
+            sum += term / f64::from(2 * n + 1);
+        }
+        0.5 + sum / (2.0 * std::f64::consts::PI).sqrt()
+    }
+
     fn exact(kind: Unary, x: f64) -> f64 {
         let gelu = |x: f64| 2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
         match kind {
@@ -358,7 +403,9 @@ mod tests {
                     x.exp_m1()
                 }
             }
-            Unary::Gelu => x / (1.0 + (-gelu(x)).exp()),
+            Unary::Gelu => x * normal(x),
+            Unary::GeluTanh => x / (1.0 + (-gelu(x)).exp()),
+            Unary::Relu6 => x.clamp(0.0, 6.0),
             Unary::Silu => x / (1.0 + (-x).exp()),
             Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         }
@@ -386,11 +433,11 @@ mod tests {
                         let want = exact(kind, f64::from(x[i]));
                         let error = (f64::from(y[i]) - want).abs();
                         prop_assert!(
-                            error <= 2e-6 * want.abs() + 1e-36,
+                            error <= 2e-6 * want.abs() + if kind == Unary::Gelu { 2e-6 } else { 1e-36 },
                             "{name}({}) = {} not {want}", x[i], y[i]
                         );
                         let h = 1e-6;
-                        if x[i].abs() < 1e-3 {
+                        if x[i].abs() < 1e-3 || (x[i] - 6.0).abs() < 1e-3 {
                             continue; // kinks
                         }
                         let at = f64::from(x[i]);

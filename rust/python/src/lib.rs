@@ -13,12 +13,14 @@ mod kmeans_model;
 mod linear_svm;
 mod nn_attention;
 mod nn_conv;
+mod nn_convpool;
 mod nn_embedding;
 mod nn_norm;
 mod nn_optimizer;
 mod nn_plan;
 mod nn_pointwise;
 mod nn_pool;
+mod nn_recurrent;
 mod nn_softmax;
 mod rows;
 mod trees;
@@ -68,6 +70,8 @@ mod _core {
     #[pymodule_export]
     use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
     #[pymodule_export]
+    use crate::nn_convpool::{conv2d_max_pool, conv2d_max_pool_backward};
+    #[pymodule_export]
     use crate::nn_embedding::{nn_embedding, nn_embedding_backward};
     #[pymodule_export]
     use crate::nn_norm::{
@@ -85,6 +89,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::nn_pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+    #[pymodule_export]
+    use crate::nn_recurrent::{RecurrentTape, nn_recurrent, nn_recurrent_backward};
     #[pymodule_export]
     use crate::nn_softmax::{
         nn_sigmoid_cross_entropy, nn_sigmoid_cross_entropy_backward, nn_softmax,

@@ -40,7 +40,6 @@ impl From<Option_> for Value {
 #[derive(FromPyObject)]
 enum Samples<'py> {
     Floats(PyReadonlyArrayDyn<'py, f32>),
-    Bytes(PyReadonlyArrayDyn<'py, u8>),
     Ids(PyReadonlyArrayDyn<'py, i32>),
 }
 
@@ -48,7 +47,6 @@ impl Samples<'_> {
     fn shape(&self) -> &[usize] {
         match self {
             Samples::Floats(x) => x.shape(),
-            Samples::Bytes(x) => x.shape(),
             Samples::Ids(x) => x.shape(),
         }
     }
@@ -56,7 +54,6 @@ impl Samples<'_> {
     fn rows(&self) -> PyResult<Rows<'_>> {
         Ok(match self {
             Samples::Floats(x) => Rows::Floats(slice("x", x)?),
-            Samples::Bytes(x) => Rows::Bytes(slice("x", x)?),
             Samples::Ids(x) => Rows::Ids(slice("x", x)?),
         })
     }
@@ -68,6 +65,13 @@ enum Goals<'py> {
     Classes(PyReadonlyArrayDyn<'py, i64>),
     Values(PyReadonlyArrayDyn<'py, f32>),
 }
+
+/// Losses, shares of hits, and the loss that is not finite and ended the training.
+type Outcome<'py> = (
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<f64>>,
+    Option<f64>,
+);
 
 type Named = Vec<(String, Vec<usize>)>;
 
@@ -155,10 +159,11 @@ impl Plan {
         self.completed.load(Ordering::Relaxed)
     }
 
-    /// One step for each batch; arrays change in place. Returns losses and counts of hits.
+    /// One step for each batch; arrays change in place. Returns losses, shares of hits, and the
+    /// loss, if it is not finite, before whose step the training ended.
     #[pyo3(signature = (
         x, y, order, offsets, *, weights, params, slots, buffers, decay, rates, first_step, seed,
-        hyper_, n_threads
+        first_draw, hyper_, n_threads
     ))]
     fn train<'py>(
         &self,
@@ -175,9 +180,10 @@ impl Plan {
         rates: PyReadonlyArray1<'py, f64>,
         first_step: u64,
         seed: u64,
+        first_draw: u64,
         hyper_: HashMap<String, f64>,
         n_threads: usize,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u64>>)> {
+    ) -> PyResult<Outcome<'py>> {
         self.expect(x.shape())?;
         let mut params = borrow("params", &params)?;
         let mut buffers = borrow("buffers", &buffers)?;
@@ -212,6 +218,7 @@ impl Plan {
             rates: slice("rates", &rates)?,
             first_step,
             seed,
+            first_draw,
             hyper: hyper(&hyper_),
         };
         let completed = &self.completed;
@@ -224,6 +231,7 @@ impl Plan {
         Ok((
             report.losses.into_pyarray(py),
             report.right.into_pyarray(py),
+            report.diverged,
         ))
     }
 

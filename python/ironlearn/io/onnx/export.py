@@ -29,6 +29,8 @@ _BUILDERS: dict[str, tuple[str, str]] = {
     "LinearSVR": ("svm", "linear_regressor"),
     "SVC": ("svm", "kernel_classifier"),
     "SVR": ("svm", "kernel_regressor"),
+    "MLPClassifier": ("neural_network", "classifier"),
+    "MLPRegressor": ("neural_network", "regressor"),
     "KMeans": ("cluster", "centres"),
     "MiniBatchKMeans": ("cluster", "centres"),
     "BisectingKMeans": ("cluster", "bisecting"),

@@ -121,7 +121,9 @@ fn rows_of_chunk(images: usize, rows: usize, row_pixels: usize, cost: usize, rea
     let wanted = CHUNKS
         .div_ceil(images.max(1))
         .min(cost * images / (CHUNK / 16));
+    // Whole tiles of minimal filtering.
     rows.div_ceil(pieces.max(wanted).clamp(1, rows))
+        .next_multiple_of(4)
 }
 
 /// Runs `conv` over all images.
@@ -152,7 +154,7 @@ fn run(
     }
     each_mut(control, &mut tasks, |(i, part, out)| {
         let x = &x[*i * image..(*i + 1) * image];
-        scratch::with(|s| conv.run(tier, x, part.clone(), out, epilogue, &mut s[0]));
+        scratch::with(|s| conv.run(tier, x, part.clone(), out, epilogue, s));
         Ok(())
     })?;
     Ok(())
@@ -176,7 +178,7 @@ pub fn conv2d(
     if let Some(bias) = bias {
         expect("b", bias.len(), shape.filters)?;
     }
-    let mut conv = Conv::forward(*shape);
+    let mut conv = Conv::forward(*shape, images);
     conv.pack(tier::active(), w);
     let epilogue = Epilogue { bias, activation };
     run(control, &conv, images, shape.cost(), x, &epilogue, out)
@@ -195,7 +197,7 @@ pub fn conv2d_grad_input(
     expect("gy", gy.len(), images * shape.out_len())?;
     expect("w", w.len(), shape.kernel_len())?;
     expect("gx", out.len(), images * shape.image_len())?;
-    let mut conv = Conv::backward(*shape);
+    let mut conv = Conv::backward(*shape, images);
     conv.pack(tier::active(), w);
     run(
         control,

@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod conv;
+pub mod convpool;
 pub mod embedding;
 pub mod gemm;
 pub mod norm;

@@ -4,7 +4,7 @@ use ironlearn_kernels::buffer::Buffer;
 use std::cell::Cell;
 
 thread_local! {
-    static KEPT: Cell<[Buffer; 2]> = const { Cell::new([Buffer::new(), Buffer::new()]) };
+    static KEPT: Cell<[Buffer; 4]> = const { Cell::new([const { Buffer::new() }; 4]) };
 }
 
 /// Buffers above this many numbers go back to the system after use.
@@ -14,7 +14,7 @@ const MOST: usize = 1 << 22;
 ///
 /// While `f` runs, the thread may be asked to run other tasks that call this too; those get
 /// empty buffers of their own.
-pub fn with<T>(f: impl FnOnce(&mut [Buffer; 2]) -> T) -> T {
+pub fn with<T>(f: impl FnOnce(&mut [Buffer; 4]) -> T) -> T {
     let mut buffers = KEPT.take();
     let out = f(&mut buffers);
     for buffer in &mut buffers {

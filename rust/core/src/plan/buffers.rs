@@ -26,7 +26,7 @@ pub(super) struct Chunk {
     pub values: Vec<f32>,
     pub weights: Vec<f32>,
     pub loss: f64,
-    pub right: u64,
+    pub right: f64,
 }
 
 /// What one thread works in.

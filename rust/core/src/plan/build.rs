@@ -9,6 +9,7 @@ use super::layers::dropout::Dropout;
 use super::layers::embedding::Embedding;
 use super::layers::pool::{Kind, Pool};
 use super::options::{Options, Value};
+use super::recurrent::Recurrent;
 use super::wide::Wide;
 use crate::error::{Error, Result};
 
@@ -35,7 +36,7 @@ impl Node {
 }
 
 /// The kinds of steps, for error messages.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 17] = [
     "dense",
     "conv2d",
     "conv2d_max_pool",
@@ -50,6 +51,9 @@ const KINDS: [&str; 14] = [
     "global_max_pool",
     "global_avg_pool",
     "softmax",
+    "lstm",
+    "gru",
+    "rnn",
 ];
 
 fn too_large(what: &'static str, given: String) -> Error {
@@ -182,6 +186,20 @@ fn step(o: &mut Options, shape: &mut Vec<usize>) -> Result<Option<Node>> {
             let size = o.pair_or("size", 1, (2, 2))?;
             let stride = o.pair_or("stride", 1, size)?;
             Box::new(Pool::new(i, shape, kind, size, stride, o.padding()?)?)
+        }
+        "lstm" | "gru" | "rnn" => {
+            let units = o.count("units", 1)?;
+            let sequences = o.flag_or("return_sequences", false)?;
+            let reverse = o.flag_or("reverse", false)?;
+            let masked = o.flag_or("masked", false)?;
+            let name = if o.kind == "rnn" {
+                o.text_or("activation", "tanh")?
+            } else {
+                o.kind.to_string()
+            };
+            Box::new(Recurrent::new(
+                i, shape, &name, units, sequences, reverse, masked,
+            )?)
         }
         "global_max_pool" => Box::new(Pool::global(i, shape, Kind::Max)?),
         _ => Box::new(Pool::global(i, shape, Kind::Average)?),

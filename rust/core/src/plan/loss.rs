@@ -89,8 +89,8 @@ impl Loss {
         }
     }
 
-    /// The loss of some samples, each times its weight, and how many are right (the class of the
-    /// largest logit, or a logit on the right side of 0).
+    /// The loss of some samples and the share of their targets that are met (the largest logit is
+    /// that of the class, or a logit is on the right side of 0), each times its weight.
     ///
     /// `outputs` has `width` numbers a sample, `classes` (its last axis) to a position; `gradient`
     /// becomes the derivative of the weighted sum.
@@ -102,8 +102,8 @@ impl Loss {
         targets: Targets,
         weights: &[f32],
         gradient: &mut [f32],
-    ) -> (f64, u64) {
-        let (mut loss, mut right) = (0.0f64, 0u64);
+    ) -> (f64, f64) {
+        let (mut loss, mut right) = (0.0f64, 0.0f64);
         let rows = outputs
             .chunks_exact(width)
             .zip(gradient.chunks_exact_mut(width));
@@ -120,7 +120,7 @@ impl Loss {
                         loss += l;
                         hits += usize::from(hit);
                     }
-                    right += u64::from(hits == positions);
+                    right += f64::from(share) * hits as f64;
                 }
                 Targets::Values(all) => {
                     let own = &all[i * width..(i + 1) * width];
@@ -133,8 +133,13 @@ impl Loss {
                     }
                     loss += sum * f64::from(share);
                     let binary = matches!(self, Loss::BinaryCrossEntropy { .. });
-                    let hit = z.iter().zip(own).all(|(&z, &t)| (z > 0.0) == (t > 0.5));
-                    right += u64::from(binary && hit);
+                    let hits = z
+                        .iter()
+                        .zip(own)
+                        .filter(|(z, t)| (**z > 0.0) == (**t > 0.5));
+                    if binary {
+                        right += f64::from(share) * hits.count() as f64;
+                    }
                 }
             }
         }
@@ -359,15 +364,15 @@ mod tests {
             loss.evaluate(&z, 3, 3, Targets::Classes(t), &[0.5, 0.5], g)
                 .1
         };
-        assert_eq!(count(&[1, 1], &mut g), 2);
-        assert_eq!(count(&[2, 1], &mut g), 1);
+        assert_eq!(count(&[1, 1], &mut g), 1.0);
+        assert_eq!(count(&[2, 1], &mut g), 0.5);
         let loss = Loss::BinaryCrossEntropy {
             label_smoothing: 0.0,
         };
         let t = Targets::Values(&[1.0, 0.0]);
         assert_eq!(
             loss.evaluate(&[0.5, 0.5], 1, 1, t, &[0.5, 0.5], &mut g).1,
-            1
+            0.5
         );
     }
 

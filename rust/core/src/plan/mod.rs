@@ -19,6 +19,7 @@ mod loss;
 pub mod options;
 mod predict;
 mod program;
+pub mod recurrent;
 mod team;
 mod train;
 mod wide;

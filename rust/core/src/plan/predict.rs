@@ -105,6 +105,9 @@ impl Plan {
         self.check_arrays("params", params.iter().map(|p| p.len()), false)?;
         self.check_arrays("buffers", buffers.iter().map(|p| p.len()), true)?;
         let rows = self.check_rows(x)?;
+        if let Rows::Ids(ids) = x {
+            self.check_ids(ids)?;
+        }
         let width = self.output_len();
         if out.len() != rows * width {
             return Err(Error::Shape {

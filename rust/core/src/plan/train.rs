@@ -21,8 +21,6 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub enum Rows<'a> {
     /// Numbers.
     Floats(&'a [f32]),
-    /// Bytes, which stand for themselves divided by 255.
-    Bytes(&'a [u8]),
     /// Integers, for networks that begin with an embedding.
     Ids(&'a [i32]),
 }
@@ -31,7 +29,6 @@ impl Rows<'_> {
     fn len(&self) -> usize {
         match self {
             Rows::Floats(x) => x.len(),
-            Rows::Bytes(x) => x.len(),
             Rows::Ids(x) => x.len(),
         }
     }
@@ -50,13 +47,6 @@ pub(super) fn gather(
         Rows::Floats(x) => {
             for (at, to) in places.zip(values.chunks_exact_mut(len.max(1))) {
                 to.copy_from_slice(&x[at..at + len]);
-            }
-        }
-        Rows::Bytes(x) => {
-            for (at, to) in places.zip(values.chunks_exact_mut(len.max(1))) {
-                for (to, &byte) in to.iter_mut().zip(&x[at..at + len]) {
-                    *to = f32::from(byte) * (1.0 / 255.0);
-                }
             }
         }
         Rows::Ids(x) => {
@@ -82,10 +72,12 @@ pub struct Training<'a> {
     pub offsets: &'a [i64],
     /// The learning rate of each step.
     pub rates: &'a [f64],
-    /// The number of the first step, from 1.
+    /// The optimizer's number of the first step, from 1.
     pub first_step: u64,
     /// The seed of dropout.
     pub seed: u64,
+    /// The number of the first step in dropout's streams.
+    pub first_draw: u64,
     /// The optimizer's numbers.
     pub hyper: Hyper,
 }
@@ -108,8 +100,10 @@ pub struct State<'a> {
 pub struct Report {
     /// The loss before the step's update.
     pub losses: Vec<f64>,
-    /// Samples whose target was met.
-    pub right: Vec<u64>,
+    /// The share of targets that were met, weighted as the loss.
+    pub right: Vec<f64>,
+    /// A loss that is not finite: it ended the training before its step's update.
+    pub diverged: Option<f64>,
 }
 
 /// What a step's tasks read.
@@ -120,6 +114,7 @@ struct Now {
     chunks: usize,
     slots: usize,
     step: u64,
+    draw: u64,
     weight: f64,
     plain: Factors,
     decayed: Factors,
@@ -236,10 +231,15 @@ impl Plan {
                 expected: format!("{len} {expected} a sample"),
             });
         }
-        if let (Rows::Ids(ids), Some(Node::Embedding(embedding))) = (x, self.nodes.first()) {
-            embedding.check_ids(ids)?;
-        }
         Ok(x.len() / len)
+    }
+
+    /// An error unless every number of `ids` has a row in the embedding.
+    pub(super) fn check_ids(&self, ids: &[i32]) -> Result<()> {
+        match self.nodes.first() {
+            Some(Node::Embedding(embedding)) => embedding.check_ids(ids),
+            _ => Ok(()),
+        }
     }
 
     fn check_training(&self, data: &Training, state: &State) -> Result<()> {
@@ -265,14 +265,6 @@ impl Plan {
         match data.y {
             Targets::Classes(y) => {
                 shape("y", y.len(), rows * targets)?;
-                let classes = self.classes() as i64;
-                if let Some(bad) = y.iter().find(|&&c| c < 0 || c >= classes) {
-                    return Err(Error::InvalidParameter {
-                        name: "y",
-                        given: bad.to_string(),
-                        expected: format!("class numbers from 0 to {}", classes - 1),
-                    });
-                }
             }
             Targets::Values(y) => shape("y", y.len(), rows * targets)?,
         }
@@ -302,6 +294,24 @@ impl Plan {
                 given: bad.to_string(),
                 expected: format!("numbers of samples, from 0 to {}", rows as i64 - 1),
             });
+        }
+        // Only what is used: calls may be short and data large.
+        for &row in data.order {
+            let row = row as usize;
+            if let Rows::Ids(ids) = data.x {
+                self.check_ids(&ids[row * self.lens[0]..(row + 1) * self.lens[0]])?;
+            }
+            if let Targets::Classes(y) = data.y {
+                let own = &y[row * targets..(row + 1) * targets];
+                let classes = self.classes() as i64;
+                if let Some(bad) = own.iter().find(|&&c| c < 0 || c >= classes) {
+                    return Err(Error::InvalidParameter {
+                        name: "y",
+                        given: bad.to_string(),
+                        expected: format!("class numbers from 0 to {}", classes - 1),
+                    });
+                }
+            }
         }
         let whole = data.offsets.first() == Some(&0)
             && data.offsets.last() == Some(&(data.order.len() as i64))
@@ -512,26 +522,37 @@ impl<'a> Run<'a> {
         for (i, window) in data.offsets.windows(2).enumerate() {
             control.check()?;
             self.begin(i, window[0] as usize..window[1] as usize);
+            let mut outcome = (0.0, 0.0);
             for (k, phase) in self.program.iter().enumerate() {
                 let tasks = match phase {
                     Phase::Tasks(tasks) => tasks.len(),
                     Phase::Chunks(_) => read(&self.now).slots,
                 };
                 team.phase(k, tasks);
-                if let Phase::Chunks(ops) = phase {
-                    self.share_partials(ops);
+                let Phase::Chunks(ops) = phase else { continue };
+                self.share_partials(ops);
+                if ops.contains(&Op::Loss) {
+                    outcome = self.outcome();
+                    // No parameter has changed yet: updates come behind the loss.
+                    if !outcome.0.is_finite() {
+                        report.diverged = Some(outcome.0);
+                        return Ok(());
+                    }
                 }
             }
-            let (mut loss, mut right) = (0.0, 0);
-            for chunk in &self.chunks[..read(&self.now).chunks] {
-                let chunk = read(chunk);
-                loss += chunk.loss;
-                right += chunk.right;
-            }
-            report.losses.push(loss);
-            report.right.push(right);
+            report.losses.push(outcome.0);
+            report.right.push(outcome.1);
         }
         Ok(())
+    }
+
+    /// The batch's loss, and the share of targets that are met.
+    fn outcome(&self) -> (f64, f64) {
+        let chunks = &self.chunks[..read(&self.now).chunks];
+        chunks.iter().fold((0.0, 0.0), |(loss, right), chunk| {
+            let chunk = read(chunk);
+            (loss + chunk.loss, right + chunk.right)
+        })
     }
 
     fn begin(&self, i: usize, range: std::ops::Range<usize>) {
@@ -542,6 +563,7 @@ impl<'a> Run<'a> {
         now.chunks = range.len().div_ceil(CHUNK);
         now.slots = slots(now.chunks, self.plan.gradient_len);
         now.step = data.first_step + i as u64;
+        now.draw = data.first_draw.wrapping_add(i as u64);
         now.weight = match data.weights {
             None => range.len() as f64,
             Some(w) => data.order[range]
@@ -700,7 +722,7 @@ impl<'a> Run<'a> {
             batch: now.batch,
             training: true,
             seed: self.data.seed,
-            step: now.step,
+            step: now.draw,
             accumulate,
             ids: chunk.ids.get(..n * lens[0]).unwrap_or_default(),
             mask: masked.then(|| &chunk.mask[..n * lens[0]]),

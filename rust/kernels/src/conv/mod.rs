@@ -14,6 +14,7 @@ mod slopes;
 mod tests;
 mod weights;
 mod window;
+mod winograd;
 
 pub use pass::Conv;
 pub use shape::ConvShape;

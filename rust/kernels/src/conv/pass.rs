@@ -4,6 +4,7 @@ use super::depthwise::Row;
 use super::few::{self, Dots};
 use super::shape::{Axis, ConvShape};
 use super::window::{Window, window};
+use super::winograd::{self, Winograd};
 use crate::buffer::Buffer;
 use crate::gemm::{
     Activation, Args, Epilogue, Finish, Kernels, LEAKY_SLOPE, Mat, PackedB, ROWS, Segment, dispatch,
@@ -46,11 +47,13 @@ enum Weights {
     Few(Vec<f32>),
     /// Each channel by itself: one kernel element after another.
     Depthwise(Vec<f32>),
+    /// 3 x 3 elements side by side, many channels.
+    Winograd(Winograd),
 }
 
 impl Conv {
-    /// The convolution.
-    pub fn forward(shape: ConvShape) -> Conv {
+    /// The convolution; about so many `images` will share the kernel once packed.
+    pub fn forward(shape: ConvShape, images: usize) -> Conv {
         let (rows, columns) = shape.out();
         let s = &shape;
         let y = Axis::forward(
@@ -71,15 +74,16 @@ impl Conv {
         );
         Conv {
             shape,
-            passes: vec![Pass::new(y, x, &shape, false)],
+            passes: vec![Pass::new(y, x, &shape, false, images)],
             image: (s.image.0, s.image.1, s.channels),
             out: (rows, columns, s.filters),
             backward: false,
         }
     }
 
-    /// From the gradient with respect to the answer, the one with respect to the image.
-    pub fn backward(shape: ConvShape) -> Conv {
+    /// From the gradient with respect to the answer, the one with respect to the image; about
+    /// so many `images` will share the kernel once packed.
+    pub fn backward(shape: ConvShape, images: usize) -> Conv {
         let (rows, columns) = shape.out();
         let s = &shape;
         let ys = Axis::backward(
@@ -102,7 +106,7 @@ impl Conv {
         Conv {
             shape,
             passes: pairs
-                .map(|(y, x)| Pass::new(y.clone(), x.clone(), &shape, true))
+                .map(|(y, x)| Pass::new(y.clone(), x.clone(), &shape, true, images))
                 .collect(),
             image: (rows, columns, s.filters),
             out: (s.image.0, s.image.1, s.channels),
@@ -188,6 +192,14 @@ impl Conv {
                         }
                     }
                 }
+                Weights::Winograd(units) => {
+                    let parts: Vec<&[f32]> = taps_of_pass().collect();
+                    if self.backward {
+                        units.pack(tier, from, to, |t, k, q| parts[t][q * s.filters + k]);
+                    } else {
+                        units.pack(tier, from, to, |t, k, q| parts[t][k * s.filters + q]);
+                    }
+                }
                 Weights::Depthwise(data) => {
                     data.clear();
                     taps_of_pass().for_each(|part| data.extend_from_slice(part));
@@ -207,7 +219,7 @@ impl Conv {
         rows: Range<usize>,
         out: &mut [f32],
         epilogue: &Epilogue,
-        scratch: &mut Buffer,
+        scratch: &mut [Buffer; 4],
     ) {
         assert!(
             image.len() == self.image_len()
@@ -230,7 +242,7 @@ impl Conv {
 }
 
 impl Pass {
-    fn new(y: Axis, x: Axis, shape: &ConvShape, backward: bool) -> Pass {
+    fn new(y: Axis, x: Axis, shape: &ConvShape, backward: bool, images: usize) -> Pass {
         let (from, to) = if backward {
             (shape.filters, shape.channels)
         } else {
@@ -242,6 +254,12 @@ impl Pass {
             Weights::Depthwise(Vec::new())
         } else if few {
             Weights::Few(Vec::new())
+        } else if shape.groups == 1
+            && from.min(to) >= winograd::LEAST
+            && [&y, &x].iter().all(|axis| three(axis))
+            && winograd::pays((y.out, x.out), images)
+        {
+            Weights::Winograd(Winograd::default())
         } else {
             Weights::Panels(vec![PackedB::default(); shape.groups])
         };
@@ -256,7 +274,7 @@ impl Pass {
         rows: Range<usize>,
         out: &mut [f32],
         epilogue: &Epilogue,
-        scratch: &mut Buffer,
+        scratch: &mut [Buffer; 4],
     ) {
         let ys = self.y.outputs(rows.start, rows.end);
         if ys.is_empty() || self.x.out == 0 {
@@ -264,15 +282,21 @@ impl Pass {
         }
         let (height, width, channels) = conv.image;
         let (_, out_width, filters) = conv.out;
-        let (top, bottom) = self.y.span(ys.start, ys.end);
-        let (left, right) = self.x.span(0, self.x.out);
+        let (top, mut bottom) = self.y.span(ys.start, ys.end);
+        let (left, mut right) = self.x.span(0, self.x.out);
+        if let Weights::Winograd(_) = self.weights {
+            // Whole tiles.
+            bottom += (ys.len().next_multiple_of(winograd::OUT) - ys.len()) as isize;
+            right += (self.x.out.next_multiple_of(winograd::OUT) - self.x.out) as isize;
+        }
+        let [padded, rest @ ..] = scratch;
         let view = window(
             image,
             (height, width),
             channels,
             top..bottom,
             left..right,
-            scratch,
+            padded,
         );
         // Pixels of a row lie `step` apart; where rows follow one another at the same distance
         // they are one long row.
@@ -332,6 +356,12 @@ impl Pass {
                         dispatch(tier, dots);
                     }
                 }
+            }
+            Weights::Winograd(units) => {
+                // Such a pass is the only one and answers every pixel.
+                let (bias, row) = (bias.unwrap_or_default(), out_width * filters);
+                let grid = (ys.len(), self.x.out);
+                units.run(tier, &view, channels, grid, out, row, (bias, slope), rest);
             }
             Weights::Depthwise(data) => {
                 assert!(data.len() == self.taps() * channels, "no kernel packed");
@@ -513,6 +543,15 @@ struct Block {
     segments: Range<usize>,
     /// First row of the packed kernel.
     row: usize,
+}
+
+/// True for three taps side by side, output after output.
+fn three(axis: &Axis) -> bool {
+    let side_by_side = axis
+        .taps
+        .windows(2)
+        .all(|pair| pair[1].at - pair[0].at == 1);
+    axis.taps.len() == 3 && side_by_side && axis.step == 1 && axis.every == 1
 }
 
 /// Where a pass reads and writes.

@@ -79,11 +79,11 @@ fn check(s: ConvShape, cut: usize, act: usize) {
         *v = f64::from(epilogue.activation.of(*v as f32));
     }
     for tier in supported() {
-        let mut scratch = Buffer::new();
+        let mut scratch = [const { Buffer::new() }; 4];
         for (mut conv, input, expected, epilogue, what) in [
-            (Conv::forward(s), &image, &out, epilogue, "answer"),
+            (Conv::forward(s, 9), &image, &out, epilogue, "answer"),
             (
-                Conv::backward(s),
+                Conv::backward(s, 9),
                 &gradient,
                 &gx,
                 Epilogue::NONE,
@@ -107,7 +107,7 @@ fn check(s: ConvShape, cut: usize, act: usize) {
         }
         let sums = WeightGradient::new(s);
         let mut got = vec![f32::NAN; gw.len()];
-        let mut scratch = [Buffer::new(), Buffer::new()];
+        let mut scratch = [const { Buffer::new() }; 4];
         let rows = s.out().0;
         let cut = cut % (rows + 1);
         for (rows, fresh) in [(0..cut, true), (cut..rows, false)] {
@@ -173,6 +173,13 @@ fn shapes_of_networks() {
         same(9, 70, 5, 1),
         same(14, 40, 1, 5),
         same(7, 130, 40, 3),
+        // Large enough for minimal filtering, with and without whole tiles.
+        same(16, 32, 48, 3),
+        same(21, 37, 33, 3),
+        ConvShape {
+            padding: ((0, 1), (2, 0)),
+            ..same(26, 33, 64, 3)
+        },
         same(20, 3, 17, 9),
         ConvShape {
             stride: (2, 2),

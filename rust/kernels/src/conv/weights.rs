@@ -61,7 +61,7 @@ impl WeightGradient {
         rows: Range<usize>,
         fresh: bool,
         out: &mut [f32],
-        scratch: &mut [Buffer; 2],
+        scratch: &mut [Buffer; 4],
     ) {
         let s = &self.shape;
         assert!(
@@ -78,7 +78,7 @@ impl WeightGradient {
             return;
         }
         let kernels = Kernels::of(tier);
-        let [padded, packed] = scratch;
+        let [padded, packed, ..] = scratch;
         let few = s.groups == 1 && s.filters <= few::MOST && s.channels * s.kernel.1 >= 8;
         if s.depthwise() || few {
             if fresh {

@@ -1,5 +1,6 @@
 //! What is done to a product before it is written.
 
+use crate::pointwise::{Unary, activate_in_place};
 use crate::tier::Tier;
 
 /// An activation whose derivative follows from its output, so that a layer may fuse it.
@@ -109,12 +110,16 @@ impl Activation {
     }
 
     /// Applies it to each number.
-    pub fn apply(self, _tier: Tier, x: &mut [f32]) {
-        if self != Activation::Linear {
-            for v in x {
-                *v = self.of(*v);
-            }
-        }
+    pub fn apply(self, tier: Tier, x: &mut [f32]) {
+        let kind = match self {
+            Activation::Linear => return,
+            Activation::Relu => Unary::Relu,
+            Activation::LeakyRelu => Unary::LeakyRelu,
+            Activation::Sigmoid => Unary::Sigmoid,
+            Activation::Tanh => Unary::Tanh,
+            Activation::Elu => Unary::Elu,
+        };
+        activate_in_place(tier, kind, x);
     }
 
     /// True where the microkernel applies it in registers.

@@ -56,7 +56,7 @@ pub fn retreat(tier: Tier, step: Backward) {
     let Backward { cell, lanes, .. } = step;
     let count = step.state_gradient.len() / lanes.max(1);
     let wide = count * cell.gates() * lanes;
-    assert!(lanes % LANES == 0 && step.state_gradient.len() == count * lanes);
+    assert!(lanes.is_multiple_of(LANES) && step.state_gradient.len() == count * lanes);
     assert_eq!(step.sums.len(), wide);
     assert!(step.mask.is_none_or(|mask| mask.len() == lanes));
     assert!(
@@ -228,7 +228,7 @@ pub fn pull_back(
     out: &mut [f32],
 ) {
     let count = out.len() / lanes.max(1);
-    assert!(lanes % LANES == 0 && out.len() == count * lanes);
+    assert!(lanes.is_multiple_of(LANES) && out.len() == count * lanes);
     assert!(first + count <= shape.features + shape.units);
     assert_eq!(weights.len(), count * shape.columns());
     assert_eq!(sums.len(), shape.units * shape.cell.gates() * lanes);

@@ -62,8 +62,8 @@ pub fn advance(tier: Tier, step: Forward) {
     } = step;
     let count = step.state.len() / lanes.max(1);
     let gates = shape.cell.gates();
-    assert!(lanes % LANES == 0 && step.state.len() == count * lanes);
-    assert!(first % 12 == 0 && first + count <= shape.units);
+    assert!(lanes.is_multiple_of(LANES) && step.state.len() == count * lanes);
+    assert!(first.is_multiple_of(12) && first + count <= shape.units);
     assert_eq!(step.weights.len(), count * shape.forward_width());
     assert_eq!(step.input.len(), shape.rows() * lanes);
     assert!(
@@ -115,8 +115,8 @@ pub fn project(
 ) {
     let gates = shape.cell.gates();
     let count = out.len() / (gates * lanes).max(1);
-    assert!(lanes % LANES == 0 && out.len() == count * gates * lanes);
-    assert!(first % 12 == 0 && first + count <= shape.units);
+    assert!(lanes.is_multiple_of(LANES) && out.len() == count * gates * lanes);
+    assert!(first.is_multiple_of(12) && first + count <= shape.units);
     assert_eq!(weights.len(), count * shape.forward_width());
     assert_eq!(features.len(), shape.features * lanes);
     let raw = Raw {

@@ -27,7 +27,7 @@ pub fn fill_panels(
 ) {
     let panel = depth * PANEL;
     let panels = out.len() / panel.max(1);
-    assert!(lanes % LANES == 0 && at + lanes <= depth && out.len() == panels * panel);
+    assert!(lanes.is_multiple_of(LANES) && at + lanes <= depth && out.len() == panels * panel);
     assert!(first + panels <= shape.panels());
     assert_eq!(sums.len(), shape.units * shape.cell.gates() * lanes);
     let offset = if state { shape.cell.state_offset() } else { 0 };
@@ -71,6 +71,20 @@ unsafe fn fill_body<V: Lanes>(raw: &Fill) {
             continue;
         }
         let to = (half / 2 - raw.first) * raw.depth * PANEL + half % 2 * 16;
+        // Counted up: a division for each row would cost as much as the turning.
+        let mut rows = [raw.sums; 16];
+        let (mut unit, mut a) = (column / raw.weights, column % raw.weights);
+        for row in &mut rows[..count] {
+            // SAFETY: the row of a column that exists.
+            *row = unsafe {
+                raw.sums
+                    .add((unit * raw.gates + raw.offset + a) * raw.lanes)
+            };
+            a += 1;
+            if a == raw.weights {
+                (unit, a) = (unit + 1, 0);
+            }
+        }
         for lane in (0..raw.lanes).step_by(16) {
             // SAFETY: `fill_panels` has checked the extent of both slices.
             unsafe {
@@ -78,11 +92,7 @@ unsafe fn fill_body<V: Lanes>(raw: &Fill) {
                     count,
                     16,
                     16,
-                    |i| {
-                        let (unit, a) = ((column + i) / raw.weights, (column + i) % raw.weights);
-                        let row = unit * raw.gates + raw.offset + a;
-                        raw.sums.add(row * raw.lanes + lane)
-                    },
+                    |i| rows[i].add(lane),
                     |j| raw.out.add(to + (raw.at + lane + j) * PANEL),
                 );
             }
@@ -124,7 +134,7 @@ pub fn weight_gradient(
     if steps == 0 || rows == 0 || columns == 0 {
         return;
     }
-    assert!(lanes % LANES == 0 && (steps - 1) * stride + rows * lanes <= input.len());
+    assert!(lanes.is_multiple_of(LANES) && (steps - 1) * stride + rows * lanes <= input.len());
     assert!(panel.len() >= steps * lanes * PANEL && out.len() == rows * PANEL);
     let most = match tier {
         Tier::Avx512 => 14,

@@ -67,7 +67,7 @@ pub fn into_lanes(
     if count == 0 {
         return;
     }
-    assert!(samples <= LANES && lanes % LANES == 0 && lane + LANES <= lanes && group > 0);
+    assert!(samples <= LANES && lanes.is_multiple_of(LANES) && lane + LANES <= lanes && group > 0);
     assert!(samples == 0 || (samples - 1) * stride + count <= from.len());
     let last = (count - 1) / group * step + (count - 1).min(group - 1);
     assert!(step >= group || count <= group);
@@ -102,9 +102,20 @@ struct Into {
 
 #[inline(always)]
 unsafe fn into_body<V: Lanes>(raw: &Into) {
+    // Place in its group and row of the next column, counted up: a division for each column
+    // would cost as much as the turning.
+    let (mut place, mut row) = (0, 0);
     for first in (0..raw.count).step_by(16) {
         let columns = (raw.count - first).min(16);
-        let row = |j: usize| (first + j) / raw.group * raw.step + (first + j) % raw.group;
+        let mut rows = [raw.out; 16];
+        for to in &mut rows[..columns] {
+            // SAFETY: the row of a column that exists.
+            *to = unsafe { raw.out.add((row + place) * raw.lanes + raw.lane) };
+            place += 1;
+            if place == raw.group {
+                (place, row) = (0, row + raw.step);
+            }
+        }
         // SAFETY: `into_lanes` has checked the extent of both slices.
         unsafe {
             turn::<V>(
@@ -112,7 +123,7 @@ unsafe fn into_body<V: Lanes>(raw: &Into) {
                 columns,
                 16,
                 |i| raw.from.add(i * raw.stride + first),
-                |j| raw.out.add(row(j) * raw.lanes + raw.lane),
+                |j| rows[j],
             );
         }
     }

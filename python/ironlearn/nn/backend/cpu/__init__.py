@@ -3,13 +3,16 @@
 from ironlearn.nn.backend.cpu.activations import CpuActivations
 from ironlearn.nn.backend.cpu.attention import CpuAttention
 from ironlearn.nn.backend.cpu.convolution import CpuConvolutionOps
+from ironlearn.nn.backend.cpu.convpool import CpuConvPoolOps
 from ironlearn.nn.backend.cpu.dense import CpuDense
 from ironlearn.nn.backend.cpu.dropout import CpuDropout
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
+from ironlearn.nn.backend.cpu.optimizer import CpuOptimizer
 from ironlearn.nn.backend.cpu.pooling import CpuPoolingOps
+from ironlearn.nn.backend.cpu.recurrent import CpuRecurrent
 from ironlearn.nn.backend.ops import Ops
 
 
@@ -17,10 +20,13 @@ class CpuOps(
     CpuAttention,
     CpuDense,
     CpuDropout,
-    CpuLosses,
-    CpuNormalization,
     CpuEmbedding,
     CpuGraph,
+    CpuLosses,
+    CpuNormalization,
+    CpuOptimizer,
+    CpuRecurrent,
+    CpuConvPoolOps,
     CpuPoolingOps,
     CpuConvolutionOps,
     CpuActivations,

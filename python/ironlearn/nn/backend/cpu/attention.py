@@ -69,13 +69,13 @@ class CpuAttention(AttentionOps):
     ) -> tuple[Array, Array, Array]:
         """Return the gradients of `attention`'s q, k and v."""
         lse, by_step = cache
-        grads = tuple(np.empty_like(a.transpose(0, 2, 1, 3), order="C") for a in (q, k, v))
+        gq, gk, gv = (np.empty_like(a.transpose(0, 2, 1, 3), order="C") for a in (q, k, v))
         factor = _factor(q.shape[3], scale)
+        allowed, n_threads = _wide(mask), resolve(None)
         _core.nn_attention_backward(
-            gout, q, k, v, by_step, lse, _wide(mask), causal, factor, *grads, resolve(None)
+            gout, q, k, v, by_step, lse, allowed, causal, factor, gq, gk, gv, n_threads
         )
-        gq, gk, gv = (g.transpose(0, 2, 1, 3) for g in grads)
-        return gq, gk, gv
+        return gq.transpose(0, 2, 1, 3), gk.transpose(0, 2, 1, 3), gv.transpose(0, 2, 1, 3)
 
     @native(_full)
     def attention_packed(
@@ -112,6 +112,6 @@ class CpuAttention(AttentionOps):
         gqkv = np.empty_like(qkv)
         factor = _factor(qkv.shape[2] // (3 * heads), scale)
         _core.nn_attention_packed_backward(
-            gout, qkv, heads, out, *cache, _wide(mask), causal, factor, gqkv, resolve(None)
+            gout, qkv, heads, out, cache[0], _wide(mask), causal, factor, gqkv, resolve(None)
         )
         return gqkv

@@ -37,6 +37,7 @@ class CpuDense(DenseOps):
     ) -> Array:
         """Return activation(x w + b)."""
         z = self.matmul(x, w)
+        assert b is not None
         _core.nn_bias_activation(z, b, activation, resolve(None))
         return z
 

@@ -23,10 +23,11 @@ class CpuEmbedding(EmbeddingOps):
                     f"the number {low if low < 0 else high} has no row: numbers must be at least 0 "
                     f"and below {table.shape[0]}."
                 )
-        return self._gather(ids, table)
+        return self.take_rows(ids, table)
 
     @native(lambda ids, table: ids.size * table.size > 0)
-    def _gather(self, ids: Array, table: Array) -> Array:
+    def take_rows(self, ids: Array, table: Array) -> Array:
+        """Return the rows `ids` of `table`, which has them all."""
         numbers = np.asarray(ids.reshape(-1), np.int64)
         out = np.empty((numbers.size, table.shape[1]), np.float32)
         _core.nn_embedding(numbers, table, out, resolve(None))

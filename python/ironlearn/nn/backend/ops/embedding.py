@@ -11,6 +11,10 @@ class EmbeddingOps(BasicOps):
 
     def embedding(self, ids: Array, table: Array) -> Array:
         """Return the rows `ids` (any shape, integers) of `table` (V, D): (..., D)."""
+        return self.take_rows(ids, table)
+
+    def take_rows(self, ids: Array, table: Array) -> Array:
+        """Return the rows `ids` of `table`, which has them all."""
         return self.xp.take(table, ids, axis=0)
 
     def embedding_backward(self, gy: Array, ids: Array, n_rows: int) -> Array:

@@ -226,7 +226,7 @@ pub(super) fn slots(all: &mut [f32], size: usize, s: usize) -> (&mut [f32], &mut
 
 /// Runs the group forward. `packed`: of the forward loops. `y` holds, for each sample at
 /// multiples of `stride`, either all states (`sequences`) or the last one. `last`, `last_cell`:
-/// samples x units.
+/// samples x units, where they are wanted.
 pub fn forward_group(
     tier: Tier,
     group: &Group,
@@ -235,8 +235,8 @@ pub fn forward_group(
     y: &mut [f32],
     stride: usize,
     sequences: bool,
-    last: &mut [f32],
-    mut last_cell: Option<&mut [f32]>,
+    last: Option<&mut [f32]>,
+    last_cell: Option<&mut [f32]>,
 ) {
     let Group {
         shape,
@@ -348,11 +348,14 @@ pub fn forward_group(
         }
     }
     let (_, after) = slots(input, slot, steps - 1);
-    from_lanes(tier, &after[states.clone()], h, lanes, 0, samples, h, last);
-    if !sequences {
-        from_lanes(tier, &after[states], h, lanes, 0, samples, stride, y);
+    let after = &after[states];
+    if let Some(last) = last {
+        from_lanes(tier, after, h, lanes, 0, samples, h, last);
     }
-    if let Some(last) = &mut last_cell {
+    if !sequences {
+        from_lanes(tier, after, h, lanes, 0, samples, stride, y);
+    }
+    if let Some(last) = last_cell {
         let (_, after) = slots(cell, h * lanes, steps - 1);
         from_lanes(tier, after, h, lanes, 0, samples, h, last);
     }

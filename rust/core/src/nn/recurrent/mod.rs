@@ -305,7 +305,7 @@ fn forward_as(
             y,
             batch.steps * h,
             true,
-            state,
+            Some(&mut **state),
             cell.as_deref_mut(),
         );
         Ok(keep.then_some(tape))
@@ -476,60 +476,75 @@ fn backward_as(
     for part in sums {
         total.add(&part);
     }
-    total.scatter(shape, &mut out.w, &mut out.u, &mut out.b, &mut out.bu);
+    scatter(
+        shape,
+        &total.features,
+        &total.state,
+        &mut out.w,
+        &mut out.u,
+        &mut out.b,
+        &mut out.bu,
+    );
     Ok(out)
 }
 
-impl Gradients {
-    /// Adds the sums to the gradients of the weights.
-    pub fn scatter(
-        &self,
-        shape: Shape,
-        w: &mut [f32],
-        u: &mut [f32],
-        b: &mut [f32],
-        bu: &mut [f32],
-    ) {
-        let (features, state) = (shape.features, shape.state_row());
-        let rows = self.features_rows(shape);
-        scatter_gradient(shape, false, &self.features, rows, 0, w);
-        scatter_gradient(shape, false, &self.features, rows, features, b);
-        if shape.cell.split_columns() {
-            let rows = shape.units + 1;
-            scatter_gradient(shape, true, &self.state, rows, 0, u);
-            scatter_gradient(shape, true, &self.state, rows, shape.units, bu);
-        } else {
-            scatter_gradient(shape, true, &self.features, rows, state, u);
-        }
-    }
+/// Elements of the two parts of [`Gradients`].
+pub fn gradient_sizes(shape: Shape) -> [usize; 2] {
+    let panels = shape.panels() * PANEL;
+    let split = shape.cell.split_columns();
+    [
+        panels * gradient_rows(shape),
+        if split { panels * (shape.units + 1) } else { 0 },
+    ]
+}
 
+/// Rows of [`Gradients::features`]: all that share the features' columns.
+fn gradient_rows(shape: Shape) -> usize {
+    if shape.cell.split_columns() {
+        shape.features + 1
+    } else {
+        shape.rows() - 1
+    }
+}
+
+/// Adds the sums of [`chunk::backward_in`] to the gradients of the weights.
+pub fn scatter(
+    shape: Shape,
+    of_features: &[f32],
+    of_state: &[f32],
+    w: &mut [f32],
+    u: &mut [f32],
+    b: &mut [f32],
+    bu: &mut [f32],
+) {
+    let rows = gradient_rows(shape);
+    scatter_gradient(shape, false, of_features, rows, 0, w);
+    scatter_gradient(shape, false, of_features, rows, shape.features, b);
+    if shape.cell.split_columns() {
+        let rows = shape.units + 1;
+        scatter_gradient(shape, true, of_state, rows, 0, u);
+        scatter_gradient(shape, true, of_state, rows, shape.units, bu);
+    } else {
+        scatter_gradient(shape, true, of_features, rows, shape.state_row(), u);
+    }
+}
+
+impl Gradients {
     /// Zeros for the layer.
     pub fn new(shape: Shape) -> Gradients {
-        let mut out = Gradients {
-            features: Buffer::new(),
-            state: Buffer::new(),
-        };
-        out.features = Buffer::zeros(shape.panels() * out.features_rows(shape) * PANEL);
-        if shape.cell.split_columns() {
-            out.state = Buffer::zeros(shape.panels() * (shape.units + 1) * PANEL);
-        }
-        out
-    }
-
-    /// Rows of [`Gradients::features`]: all that share the features' columns.
-    pub fn features_rows(&self, shape: Shape) -> usize {
-        if shape.cell.split_columns() {
-            shape.features + 1
-        } else {
-            shape.rows() - 1
+        let [features, state] = gradient_sizes(shape);
+        Gradients {
+            features: Buffer::zeros(features),
+            state: Buffer::zeros(state),
         }
     }
 
     fn add(&mut self, other: &Gradients) {
-        for (to, from) in [
+        let pairs = [
             (&mut self.features, &other.features),
             (&mut self.state, &other.state),
-        ] {
+        ];
+        for (to, from) in pairs {
             to.iter_mut()
                 .zip(from.iter())
                 .for_each(|(to, from)| *to += from);

@@ -7,7 +7,7 @@
 
 use super::chunk::{self, Takes, fill_masks, slots};
 use super::{Batch, Gradients, Group, InputGradients, Layer, Outputs, Tape, UNIT_BLOCK};
-use super::{packed_forward, small};
+use super::{gradient_rows, packed_forward, small};
 use crate::error::Result;
 use crate::parallel::{Control, each_mut, fill_chunks};
 use ironlearn_kernels::buffer::Buffer;
@@ -537,7 +537,7 @@ fn of_weights(
     let stride = shape.rows() * lanes;
     let step = shape.units * shape.cell.gates() * lanes;
     let split = shape.cell.split_columns();
-    let of_features = sums.features_rows(shape);
+    let of_features = gradient_rows(shape);
     let parts = [
         (false, 0, of_features, &mut sums.features),
         (true, shape.state_row(), shape.units + 1, &mut sums.state),
@@ -592,7 +592,7 @@ fn scatter(
     let shape = layer.shape;
     let columns = shape.columns();
     let control = small(control, layer);
-    let of_features = sums.features_rows(shape);
+    let of_features = gradient_rows(shape);
     let split = shape.cell.split_columns();
     fill_chunks(&control, &mut out.w, columns, GROUP, |range, out| {
         scatter_gradient(shape, false, &sums.features, of_features, range.start, out);

@@ -10,7 +10,7 @@ use ironlearn_kernels::tier;
 enum Function {
     /// The derivative follows from the output.
     Fused(Activation),
-    /// x Φ(x)
+    /// x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
     Gelu,
     /// x sigmoid(x)
     Silu,
@@ -31,35 +31,13 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The distribution function of the standard normal law.
-fn normal_cdf(x: f32) -> f32 {
-    let x = f64::from(x) * std::f64::consts::FRAC_1_SQRT_2;
-    (0.5 * (1.0 + erf(x))) as f32
-}
-
-/// The error function: its series near 0, a continued fraction (Lentz) beyond.
-fn erf(x: f64) -> f64 {
-    let a = x.abs();
-    let two_over_root_pi = std::f64::consts::FRAC_2_SQRT_PI;
-    let value = if a < 2.5 {
-        let (mut term, mut sum) = (a, a);
-        let mut n = 0.0;
-        while term.abs() > 1e-12 * sum.abs() {
-            n += 1.0;
-            term *= -a * a / n;
-            sum += term / (2.0 * n + 1.0);
-        }
-        two_over_root_pi * sum
-    } else if a < 6.0 {
-        // erfc(a) = exp(-a²) / (√π (a + 1/2 / (a + 1 / (a + 3/2 / (a + ...)))))
-        let tail = (1..=40)
-            .rev()
-            .fold(a, |tail, k| a + 0.5 * f64::from(k) / tail);
-        1.0 - 0.5 * two_over_root_pi * (-a * a).exp() / tail
-    } else {
-        1.0
-    };
-    value.copysign(x)
+/// The tanh form of GELU (Hendrycks and Gimpel, arXiv:1606.08415): 1/2 + tanh(...)/2, and the
+/// derivative of what is inside of tanh.
+fn gate(x: f32) -> (f32, f32) {
+    const ROOT: f32 = 0.797_884_6;
+    const CUBIC: f32 = 0.044_715;
+    let inner = (ROOT * (x + CUBIC * x * x * x)).tanh();
+    (0.5 * (1.0 + inner), ROOT * (1.0 + 3.0 * CUBIC * x * x))
 }
 
 impl Activate {
@@ -133,7 +111,7 @@ impl Layer for Activate {
                 output.copy_from_slice(input);
                 fused.apply(tier::active(), output);
             }
-            Function::Gelu => each(&|x| x * normal_cdf(x), output),
+            Function::Gelu => each(&|x| x * gate(x).0, output),
             Function::Silu => each(&|x| x * sigmoid(x), output),
             Function::Softplus => each(&|x| x.max(0.0) + (-x.abs()).exp().ln_1p(), output),
             Function::Softmax => {
@@ -165,10 +143,14 @@ impl Layer for Activate {
                 gin.copy_from_slice(gout);
                 through(fused, output, gin);
             }
-            Function::Gelu => {
-                let root = (2.0 * std::f32::consts::PI).sqrt();
-                each(&|x| normal_cdf(x) + x * (-0.5 * x * x).exp() / root, gin);
-            }
+            Function::Gelu => each(
+                &|x| {
+                    let (half, slope) = gate(x);
+                    // 1 - tanh² = 4 half (1 - half)
+                    half + 2.0 * x * half * (1.0 - half) * slope
+                },
+                gin,
+            ),
             Function::Silu => each(
                 &|x| {
                     let s = sigmoid(x);
@@ -237,29 +219,17 @@ mod tests {
                                 x
                             }
                         }
-                        "gelu" => 0.5 * x * (1.0 + erf(x / 2f64.sqrt())),
+                        "gelu" => {
+                            let inner =
+                                (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                            0.5 * x * (1.0 + inner.tanh())
+                        }
                         "silu" => x / (1.0 + (-x).exp()),
                         "softplus" => x.exp().ln_1p(),
                         _ => x,
                     })
                     .collect(),
             });
-        }
-    }
-
-    #[test]
-    fn error_function_at_known_points() {
-        // Abramowitz and Stegun, table 7.1.
-        let table = [
-            (0.5, 0.520_499_877_8),
-            (1.0, 0.842_700_792_9),
-            (2.0, 0.995_322_265_0),
-        ];
-        for (x, y) in table {
-            assert!((erf(x) - y).abs() < 1e-9 && (erf(-x) + y).abs() < 1e-9);
-        }
-        for (x, y) in [(2.499_999, erf(2.500_001)), (5.999, 1.0)] {
-            assert!((erf(x) - y).abs() < 1e-8);
         }
     }
 

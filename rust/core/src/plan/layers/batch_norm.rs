@@ -68,7 +68,7 @@ impl BatchNorm {
             activation,
             shape: input.to_vec(),
             parameters: vec![named("gamma"), named("beta")],
-            buffers: vec![named("moving_mean"), named("moving_variance")],
+            buffers: vec![named("running_mean"), named("running_var")],
         })
     }
 
@@ -228,9 +228,12 @@ impl Layer for BatchNorm {
     }
 
     fn end_step(&self, batch: usize, partials: &[f64], buffers: &mut [&mut [f32]]) {
+        // The running variance is the unbiased one.
+        let n = (batch * self.positions) as f64;
+        let unbiased = n / (n - 1.0).max(1.0);
         for i in 0..self.channels {
             let (mean, variance) = self.moments(batch, partials, i);
-            for (buffer, now) in buffers.iter_mut().zip([mean, variance]) {
+            for (buffer, now) in buffers.iter_mut().zip([mean, unbiased * variance]) {
                 buffer[i] = self.momentum * buffer[i] + (1.0 - self.momentum) * now as f32;
             }
         }
@@ -279,7 +282,7 @@ mod tests {
         let (mut mean, mut variance) = ([1.0f32], [1.0f32]);
         layer.end_step(3, &[4.0, 10.0, 5.0, 25.0], &mut [&mut mean, &mut variance]);
         assert!((mean[0] - 1.5).abs() < 1e-6);
-        assert!((variance[0] - (0.75 + 0.25 * 8.0 / 3.0)).abs() < 1e-6);
+        assert!((variance[0] - (0.75 + 0.25 * 4.0)).abs() < 1e-6);
     }
 
     #[test]
