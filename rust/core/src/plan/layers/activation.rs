@@ -94,7 +94,11 @@ impl Layer for Activate {
         let Some(gin) = gin else { return };
         match self.function {
             Function::Elementwise(unary) => {
-                let from = if unary.slope_from_output() { output } else { input };
+                let from = if unary.slope_from_output() {
+                    output
+                } else {
+                    input
+                };
                 activate_backward(tier::active(), unary, gout, from, gin);
             }
             Function::Softmax => {
