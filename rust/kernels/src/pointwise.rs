@@ -56,7 +56,7 @@ impl Unary {
     }
 
     /// True where the derivative follows from the output.
-    pub fn from_output(self) -> bool {
+    pub fn slope_from_output(self) -> bool {
         !matches!(
             self,
             Unary::Gelu | Unary::GeluTanh | Unary::Relu6 | Unary::Silu | Unary::Softplus
@@ -273,8 +273,10 @@ unsafe fn add_body<V: Lanes>(a: *const f32, b: *const f32, out: *mut f32, count:
     unsafe { zip::<V>(a, b, out, count, |a, b| a.add(b)) }
 }
 
-/// The output mix of SplitMix64, written so that it runs in whole registers.
+/// The output mix of SplitMix64 over blocks, without branches and one step at a time over the
+/// whole block, which compilers turn into whole registers.
 #[inline(always)]
+#[allow(clippy::extra_unused_type_parameters)] // `V` only chooses the instructions
 unsafe fn dropout_body<V: Lanes>(
     key: u64,
     first: u64,
@@ -285,14 +287,34 @@ unsafe fn dropout_body<V: Lanes>(
     count: usize,
 ) {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    for i in 0..count {
-        let mut z = key.wrapping_add(GOLDEN.wrapping_mul(first.wrapping_add(i as u64 + 1)));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        let kept = if z >> 11 >= least { scale } else { 0.0 };
-        // SAFETY: the caller's promise; `V` only chooses the instructions.
-        unsafe { *y.add(i) = *x.add(i) * kept }
+    const BLOCK: usize = 32;
+    let bits = scale.to_bits();
+    let mut start = 0;
+    while start < count {
+        let size = BLOCK.min(count - start);
+        let origin = first.wrapping_add(start as u64 + 1).wrapping_mul(GOLDEN);
+        let origin = origin.wrapping_add(key);
+        let mut z = [0u64; BLOCK];
+        for (i, z) in z.iter_mut().enumerate() {
+            *z = origin.wrapping_add((i as u64).wrapping_mul(GOLDEN));
+        }
+        for z in &mut z {
+            *z = (*z ^ (*z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        }
+        for z in &mut z {
+            *z = (*z ^ (*z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        }
+        let mut kept = [0.0f32; BLOCK];
+        for (kept, z) in kept.iter_mut().zip(&z) {
+            // Both numbers are below 2^54, so the sign of the difference tells which is larger.
+            let below = (((z ^ (z >> 31)) >> 11).wrapping_sub(least) >> 63) as u32;
+            *kept = f32::from_bits(below.wrapping_sub(1) & bits);
+        }
+        for (i, kept) in kept.iter().enumerate().take(size) {
+            // SAFETY: the caller's promise.
+            unsafe { *y.add(start + i) = *x.add(start + i) * kept }
+        }
+        start += size;
     }
 }
 
@@ -320,7 +342,7 @@ pub fn activate_in_place(tier: Tier, kind: Unary, x: &mut [f32]) {
 }
 
 /// Writes `gy` times the derivative; `from` is the activation's output where
-/// [`Unary::from_output`] says so, else its input.
+/// [`Unary::slope_from_output`] says so, else its input.
 pub fn activate_backward(tier: Tier, kind: Unary, gy: &[f32], from: &[f32], out: &mut [f32]) {
     assert!(gy.len() == from.len() && gy.len() == out.len());
     let count = gy.len();
@@ -426,22 +448,29 @@ mod tests {
                     let mut again = x.clone();
                     activate_in_place(tier, kind, &mut again);
                     prop_assert_eq!(&again, &y);
-                    let from = if kind.from_output() { &y } else { &x };
+                    let from = if kind.slope_from_output() { &y } else { &x };
                     let mut g = vec![0.0; x.len()];
                     activate_backward(tier, kind, &gy, from, &mut g);
                     for i in 0..x.len() {
                         let want = exact(kind, f64::from(x[i]));
                         let error = (f64::from(y[i]) - want).abs();
-                        prop_assert!(
-                            error <= 2e-6 * want.abs() + if kind == Unary::Gelu { 2e-6 } else { 1e-36 },
-                            "{name}({}) = {} not {want}", x[i], y[i]
-                        );
+                        // Far out the exponent itself is rounded; erf is exact to a part of 1.
+                        let limit = match kind {
+                            Unary::Gelu => 2e-6 * want.abs() + 2e-6,
+                            _ => 2e-5 * want.abs() + 1e-36,
+                        };
+                        prop_assert!(error <= limit, "{name}({}) = {} not {want}", x[i], y[i]);
                         let h = 1e-6;
                         if x[i].abs() < 1e-3 || (x[i] - 6.0).abs() < 1e-3 {
                             continue; // kinks
                         }
                         let at = f64::from(x[i]);
-                        let slope = (exact(kind, at + h) - exact(kind, at - h)) / (2.0 * h);
+                        let slope = if kind == Unary::Gelu {
+                            // The series is too rough for differences.
+                            normal(at) + at * (-at * at / 2.0).exp() * f64::from(DENSITY)
+                        } else {
+                            (exact(kind, at + h) - exact(kind, at - h)) / (2.0 * h)
+                        };
                         let want = slope * f64::from(gy[i]);
                         prop_assert!(
                             (f64::from(g[i]) - want).abs() <= 1e-5 * want.abs() + 1e-5,
@@ -498,7 +527,7 @@ mod tests {
                 activate(tier, kind, &x, &mut y);
                 assert!(y[0].is_nan(), "{name} of NaN is {}", y[0]);
                 assert!(y[3] >= 1.0, "{name} of 1e30 is {}", y[3]);
-                let from = if kind.from_output() { y } else { x };
+                let from = if kind.slope_from_output() { y } else { x };
                 let mut g = [0.0; 5];
                 activate_backward(tier, kind, &[1.0; 5], &from, &mut g);
                 assert!(g[3].is_finite() && g[4].is_finite(), "{name}' is {g:?}");

@@ -133,7 +133,11 @@ mod tests {
             let mut over = z.clone();
             bias_activate(&Control::serial(), kind, &mut over, &bias).unwrap();
             assert_eq!(over, want, "{name}");
-            let from = if kind.from_output() { &over } else { &shifted };
+            let from = if kind.slope_from_output() {
+                &over
+            } else {
+                &shifted
+            };
             let (mut gz, mut plain) = (vec![0.0; 40], vec![0.0; 40]);
             let sums =
                 bias_activate_backward(&Control::serial(), kind, &z, from, width, &mut gz).unwrap();
