@@ -105,6 +105,7 @@ CASES: dict[str, Case] = {
             "horizon": 24,
             "seasonal_period": 132,
             "segment": 12,
+            "skip": "last",
             "epochs": 40,
             "patience": 6,
         },
