@@ -320,11 +320,7 @@ impl Wide {
             }
             let at = p * n * panel..(p + 1) * n * panel;
             let part = |_slot: &mut [f32], used: bool| {
-                if used {
-                    at.clone()
-                } else {
-                    0..0
-                }
+                if used { at.clone() } else { 0..0 }
             };
             let (one, two) = (
                 part(first, rule.slots() > 0),
