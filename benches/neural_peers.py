@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import json
 import os
 import resource
@@ -50,6 +51,17 @@ def load(library: str, threads: int) -> Any:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     return importlib.import_module(f"networks.{LIBRARIES[library]}")
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of the peers, as far as they are installed."""
+    found: dict[str, str | None] = {}
+    for name in ("torch", "keras", "tensorflow", "tensorflow-cpu"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def measure(name: str, modules: dict[str, Any], seconds: float, rounds: int) -> dict[str, Any]:
@@ -134,7 +146,7 @@ def main() -> None:
             print(f"{library} is left out: {error}", file=sys.stderr)
     from ironlearn.bench.stamp import stamp
 
-    result: dict[str, Any] = {"stamp": stamp(args.threads, ["torch", "keras", "tensorflow"])}
+    result: dict[str, Any] = {"stamp": {**stamp(args.threads, []), "libraries": versions()}}
     cells: list[dict[str, Any]] = []
     if args.json and args.json.exists():
         old = json.loads(args.json.read_text())

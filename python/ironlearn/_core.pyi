@@ -494,8 +494,10 @@ def nn_recurrent(
     NDArray[np.float32] | None,
     RecurrentTape | None,
 ]:
-    """All states of the cell `kind` ("lstm", "gru", "tanh", "relu"), the last state, the last cell
-    state (LSTM), and the tape if `keep`."""
+    """All states of the cell `kind`, the last state, the last cell state, and the tape if `keep`.
+
+    `kind` is "lstm", "gru", "tanh" or "relu"; only an LSTM has cell states.
+    """
 
 def nn_recurrent_backward(
     kind: str,

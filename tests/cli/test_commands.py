@@ -475,10 +475,17 @@ def test_tasks_and_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         main(["demo", "nothing"])
 
 
-@pytest.mark.parametrize(("task", "epochs"), [("digits", 3), ("regression", 15)])
+@pytest.mark.parametrize(("task", "epochs"), [("digits", 3), ("regression", 15), ("reviews", 8)])
 def test_demos_beat_their_baselines(task: str, epochs: int) -> None:
     from ironlearn.cli.demos import TASKS, Settings
 
     outcome = TASKS[task].run(Settings(epochs=epochs, plot=False))
     assert outcome.score > outcome.baseline + 0.2
     assert outcome.figure is None
+
+
+def test_the_forecast_demo_errs_less_than_the_year_before() -> None:
+    from ironlearn.cli.demos import TASKS, Settings
+
+    outcome = TASKS["forecast"].run(Settings(epochs=3, plot=False))
+    assert outcome.score < 0.7 * outcome.baseline

@@ -50,7 +50,14 @@ STACKS: list[tuple[str, tuple[int, ...], Callable[[], list[Layer]]]] = [
     (
         "unfused",
         (7,),
-        lambda: [Dense(9, "gelu"), Dense(8, "silu"), Activation("softplus"), Dense(3)],
+        lambda: [
+            Dense(9, "gelu"),
+            Dense(8, "silu"),
+            Dense(8, "gelu_tanh"),
+            Dense(8, "relu6"),
+            Activation("softplus"),
+            Dense(3),
+        ],
     ),
     ("softmax", (7,), lambda: [Dense(6, "softmax"), Dense(3)]),
     ("wide", (300,), lambda: [Dense(256, "relu"), Dense(3)]),
@@ -601,6 +608,11 @@ def native(steps: list[tuple[str, dict[str, Any]]], **changes: Any) -> _core.Pla
 def test_bad_steps_are_refused(step: tuple[str, dict[str, Any]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         native([step])
+
+
+def test_too_many_layers_are_refused() -> None:
+    with pytest.raises(ValueError, match="a network is too large"):
+        native([("activation", {"name": "relu"})] * 2000)
 
 
 def test_bad_settings_are_refused() -> None:

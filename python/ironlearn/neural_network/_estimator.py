@@ -314,7 +314,8 @@ class NeuralEstimator(Estimator):
     def _outputs(self, x: Any, *, batch_size: int = 256) -> NDArray[Any]:
         """Return the network's raw outputs for inputs `x`, in single precision."""
         self._require_fit()
-        return predict(self._model, x, batch_size=batch_size, device=self.device)
+        # A fitted network never changes: going on from it trains a copy.
+        return predict(self._model, x, batch_size=batch_size, device=self.device, version=0)
 
     def _require_fit(self) -> None:
         """Raise `NotFittedError` before a fit; scikit-learn's check takes longer than an answer."""

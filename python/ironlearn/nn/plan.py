@@ -197,6 +197,40 @@ def _embedding(chain: _Chain, layer: Any) -> None:
     chain.masked = bool(layer.mask_zero)
 
 
+#: Weights of a recurrent layer from which threads had better share each step than the samples.
+_MANY_WEIGHTS = 1 << 18
+
+
+def _recurrent(kind: str) -> Callable[[_Chain, Any], None]:
+    def rule(chain: _Chain, layer: Any) -> None:
+        options: dict[str, Any] = {}
+        if layer.dropout > 0 or layer.recurrent_dropout > 0:
+            raise _No(f"{layer._title()} drops features or states")
+        if layer.return_state:
+            raise _No(f"{layer._title()} returns its state")
+        if layer.kernel.data.size + layer.recurrent_kernel.data.size >= _MANY_WEIGHTS:
+            raise _No(f"{layer._title()} is so large that threads share its steps")
+        if kind == "rnn":
+            if layer.activation not in ("tanh", "relu"):
+                raise _No(f"{layer._title()} has the activation {layer.activation}")
+            options["activation"] = layer.activation
+        chain.add(
+            kind,
+            units=layer.units,
+            return_sequences=bool(layer.return_sequences),
+            reverse=bool(layer.go_backwards),
+            masked=chain.masked,
+            **options,
+        )
+        chain.parameters += [layer.kernel, layer.recurrent_kernel, layer.bias]
+        if kind == "gru":
+            chain.parameters.append(layer.recurrent_bias)
+        chain.shape = _known(layer, chain.shape)
+        chain.masked = chain.masked and layer.return_sequences
+
+    return rule
+
+
 def _activation(chain: _Chain, layer: Any) -> None:
     chain.activate(layer.activation)
 
@@ -221,14 +255,17 @@ RULES: Mapping[str, Callable[[_Chain, Any], None]] = {
     "Dropout": _dropout,
     "Embedding": _embedding,
     "Flatten": _flatten,
+    "GRU": _recurrent("gru"),
     "GlobalAvgPool1D": _global("global_avg_pool"),
     "GlobalAvgPool2D": _global("global_avg_pool"),
     "GlobalMaxPool1D": _global("global_max_pool"),
     "GlobalMaxPool2D": _global("global_max_pool"),
+    "LSTM": _recurrent("lstm"),
     "MaxPool1D": _in_one_row("_pool", _pool2d("max_pool2d")),
     "MaxPool2D": _pool2d("max_pool2d"),
     "Reshape": _reshape,
     "Sequential": _sequential,
+    "SimpleRNN": _recurrent("rnn"),
 }
 
 

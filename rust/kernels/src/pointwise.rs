@@ -69,7 +69,7 @@ const CUBIC: f32 = 0.044_715;
 /// `1 / sqrt(2 pi)`
 const DENSITY: f32 = 0.398_942_3;
 /// `2 sqrt(2 / pi)`
-const GELU: f32 = 1.595_769_1;
+const GELU: f32 = 1.595_769_2;
 
 /// The first `count` elements at `from` (all of a register's where there are more), then zeros.
 ///

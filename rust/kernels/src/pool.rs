@@ -130,7 +130,7 @@ fn max_body(s: &PoolShape, x: &[f32], rows: Range<usize>, y: &mut [f32], at: &mu
                     let (y, at) = (&mut y[..channels], &mut at[..channels]);
                     for c in 0..channels {
                         // Among equal ones the first counts; a NaN wins and stays.
-                        let better = !(x[c] <= y[c]) & (y[c] == y[c]);
+                        let better = ((x[c] > y[c]) | x[c].is_nan()) & !y[c].is_nan();
                         at[c] = if better { place as i32 } else { at[c] };
                         y[c] = if better { x[c] } else { y[c] };
                     }
@@ -216,7 +216,7 @@ pub fn max_backward(channels: usize, gy: &[f32], at: &[i32], gx: &mut [f32]) -> 
     if channels == 0 {
         return true;
     }
-    assert!(gx.len() % channels == 0 && gy.len() % channels == 0);
+    assert!(gx.len().is_multiple_of(channels) && gy.len().is_multiple_of(channels));
     let places = gx.len() / channels;
     for (gy, at) in gy.chunks_exact(channels).zip(at.chunks_exact(channels)) {
         for (c, (&g, &at)) in gy.iter().zip(at).enumerate() {

@@ -482,7 +482,7 @@ mod tests {
             let v = numbers(samples * heads * keys * depth, seed + 2);
             let shape = [[1, 1, 1, 1], [samples, 1, 1, keys], [1, heads, queries, 1]][masked];
             let allowed: Vec<bool> = (0..shape.iter().product())
-                .map(|i: usize| masked == 0 || (i * 31 + seed) % 3 > 0)
+                .map(|i: usize| masked == 0 || !(i * 31 + seed).is_multiple_of(3))
                 .collect();
             let mask = Mask { allowed: Some((&allowed, shape)), causal };
             let scale = 1.0 / (width as f32).sqrt();

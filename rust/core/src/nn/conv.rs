@@ -38,7 +38,8 @@ pub fn check(shape: &ConvShape) -> Result<()> {
     positive("stride", shape.stride)?;
     positive("dilation", shape.dilation)?;
     let groups = shape.groups;
-    if groups < 1 || shape.channels % groups != 0 || shape.filters % groups != 0 {
+    if groups < 1 || !shape.channels.is_multiple_of(groups) || !shape.filters.is_multiple_of(groups)
+    {
         return Err(Error::InvalidParameter {
             name: "groups",
             given: groups.to_string(),

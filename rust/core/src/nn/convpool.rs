@@ -92,7 +92,7 @@ impl Layer {
             .zip(argmax.chunks_mut(self.chunk * one_out))
             .collect();
         each_mut(control, &mut chunks, |((x, y), argmax)| {
-            scratch::with(|[a, _]| {
+            scratch::with(|[a, ..]| {
                 let mut bytes = vec![0; y.len()];
                 let scratch = a.take(self.conv.scratch_len());
                 self.conv.forward(x, &packed, y, &mut bytes, scratch);
@@ -167,7 +167,7 @@ impl Layer {
                     let gx = &mut gx[(first - *from) * one_in..(last - *from) * one_in];
                     (gx, &turned[..])
                 });
-                scratch::with(|[a, g]| {
+                scratch::with(|[a, g, ..]| {
                     let g = g.take(outside.len());
                     g.copy_from_slice(&gy[outside.clone()]);
                     let scratch = a.take(self.conv.scratch_len());

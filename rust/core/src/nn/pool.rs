@@ -126,7 +126,7 @@ pub fn max_pool2d_backward(
         return expect("gy", gy.len(), 0);
     }
     let written = gy.len() / images;
-    if written * images != gy.len() || written % channels != 0 {
+    if written * images != gy.len() || !written.is_multiple_of(channels) {
         return expect("gy", gy.len(), written / channels * channels * images);
     }
     let mut tasks: Vec<(usize, &mut [f32])> =

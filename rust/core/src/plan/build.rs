@@ -10,6 +10,7 @@ use super::layers::embedding::Embedding;
 use super::layers::pool::{Kind, Pool};
 use super::options::{Options, Value};
 use super::recurrent::Recurrent;
+use super::team::MOST_PHASES;
 use super::wide::Wide;
 use crate::error::{Error, Result};
 
@@ -77,6 +78,15 @@ pub(super) fn build(
     input: &[usize],
     steps: Vec<(String, Vec<(String, Value)>)>,
 ) -> Result<(Vec<Node>, Vec<usize>)> {
+    // A layer makes at most four phases of a step.
+    let most = MOST_PHASES / 4 - 1;
+    if steps.len() > most {
+        return Err(Error::TooLarge {
+            what: "a network",
+            given: format!("{} layers", steps.len()),
+            limit: format!("{most} layers"),
+        });
+    }
     let mut shape = input.to_vec();
     elements(&shape)?;
     let mut nodes = Vec::new();

@@ -37,7 +37,7 @@ struct Packed {
 #[derive(Debug)]
 pub(super) struct Predictor {
     packed: RwLock<Packed>,
-    rooms: Mutex<Vec<Box<Room>>>,
+    rooms: Mutex<Vec<Room>>,
     widest: usize,
     sizes: super::layer::Sizes,
 }
@@ -67,22 +67,20 @@ impl Predictor {
         }
     }
 
-    fn room(&self, ids: usize) -> Box<Room> {
+    fn room(&self, ids: usize) -> Room {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.pop().unwrap_or_else(|| {
-            Box::new(Room {
-                values: [0; 2].map(|_| Buffer::zeros(CHUNK * self.widest)),
-                ids: vec![0; CHUNK * ids],
-                mask: vec![0; CHUNK * ids],
-                saved: Buffer::zeros(self.sizes.saved),
-                bytes: vec![0; self.sizes.saved_bytes],
-                scratch: Buffer::zeros(self.sizes.scratch),
-                product: Buffer::new(),
-            })
+        rooms.pop().unwrap_or_else(|| Room {
+            values: [0; 2].map(|_| Buffer::zeros(CHUNK * self.widest)),
+            ids: vec![0; CHUNK * ids],
+            mask: vec![0; CHUNK * ids],
+            saved: Buffer::zeros(self.sizes.saved),
+            bytes: vec![0; self.sizes.saved_bytes],
+            scratch: Buffer::zeros(self.sizes.scratch),
+            product: Buffer::new(),
         })
     }
 
-    fn give_back(&self, room: Box<Room>) {
+    fn give_back(&self, room: Room) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.push(room);
     }
@@ -124,9 +122,8 @@ impl Plan {
             .unwrap_or_else(PoisonError::into_inner);
         // Another thread may have packed another state meanwhile: then pack for this call only.
         let own;
-        let layers = if version.is_some() && packed.version == version {
-            &packed.layers
-        } else if self.nodes.iter().all(|n| packs(n) == 0) {
+        let current = version.is_some() && packed.version == version;
+        let layers = if current || self.nodes.iter().all(|n| packs(n) == 0) {
             &packed.layers
         } else {
             own = self.packed_now(params);

@@ -16,9 +16,12 @@ use std::time::Instant;
 /// between two phases, shorter than what the system needs to notice.
 const SPIN_MICROS: u128 = 100;
 
-/// Tasks and phase kinds in one word with the epoch: `epoch << 32 | kind << 24 | tasks`.
-const TASK_BITS: u32 = 24;
+/// Tasks and phase kinds in one word with the epoch: `epoch << 32 | kind << 20 | tasks`.
+const TASK_BITS: u32 = 20;
 const EPOCH_BITS: u32 = 32;
+
+/// Kinds of phases are below this.
+pub const MOST_PHASES: usize = 1 << (EPOCH_BITS - TASK_BITS);
 
 /// Called with the worker's number, the phase's kind and the task's number.
 pub type Work<'a> = dyn Fn(usize, usize, usize) + Sync + 'a;
@@ -134,7 +137,7 @@ impl<'a> Team<'a> {
     /// # Panics
     /// If a task panicked on another thread.
     pub fn phase(&self, kind: usize, tasks: usize) {
-        debug_assert!(kind < 256 && tasks < 1 << TASK_BITS);
+        assert!(kind < MOST_PHASES && tasks < 1 << TASK_BITS);
         let threads = self.shares.len();
         if threads == 1 || tasks <= 1 {
             for task in 0..tasks {
@@ -168,7 +171,7 @@ impl<'a> Team<'a> {
     fn take_part(&self, worker: usize, phase: u64) {
         let threads = self.shares.len();
         let tasks = (phase & ((1 << TASK_BITS) - 1)) as usize;
-        let kind = (phase >> TASK_BITS & 0xff) as usize;
+        let kind = (phase >> TASK_BITS) as usize % MOST_PHASES;
         let epoch = phase >> EPOCH_BITS;
         for turn in 0..threads {
             let owner = (worker + turn) % threads;

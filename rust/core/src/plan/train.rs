@@ -224,7 +224,7 @@ impl Plan {
                 expected: format!("{len} {expected} a sample"),
             });
         }
-        if x.len() % len != 0 {
+        if !x.len().is_multiple_of(len) {
             return Err(Error::Shape {
                 name: "x",
                 given: format!("{} {expected}", x.len()),
@@ -448,7 +448,7 @@ impl<'a> Run<'a> {
             arrays
                 .iter_mut()
                 .zip(places)
-                .map(|(array, place)| Pieces::new(&mut **array, piece_len(nodes, place)))
+                .map(|(array, place)| Pieces::new(array, piece_len(nodes, place)))
                 .collect()
         };
         let mut buffers = state.buffers.iter_mut();

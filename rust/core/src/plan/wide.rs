@@ -319,12 +319,8 @@ impl Wide {
                 chunk += 1;
             }
             let at = p * n * panel..(p + 1) * n * panel;
-            let part = |slot: &mut [f32], used: bool| {
-                if used {
-                    at.clone()
-                } else {
-                    0..0.min(slot.len())
-                }
+            let part = |_slot: &mut [f32], used: bool| {
+                if used { at.clone() } else { 0..0 }
             };
             let (one, two) = (
                 part(first, rule.slots() > 0),

@@ -194,11 +194,7 @@ impl Conv {
                 }
                 Weights::Winograd(units) => {
                     let parts: Vec<&[f32]> = taps_of_pass().collect();
-                    if self.backward {
-                        units.pack(tier, from, to, |t, k, q| parts[t][q * s.filters + k]);
-                    } else {
-                        units.pack(tier, from, to, |t, k, q| parts[t][k * s.filters + q]);
-                    }
+                    units.pack(tier, from, to, &parts, self.backward);
                 }
                 Weights::Depthwise(data) => {
                     data.clear();

@@ -61,7 +61,7 @@ pub fn slopes(
 ) {
     let channels = sums.len();
     assert!(gy.len() == gz.len() && y.len() == gz.len() && channels > 0);
-    assert!(gz.len() % channels == 0, "whole pixels");
+    assert!(gz.len().is_multiple_of(channels), "whole pixels");
     let run = |sums: &mut [f32], gz: &mut [f32]| match tier.min(detected()) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has the tier.

@@ -50,7 +50,9 @@ fn products(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
 
 fn close(got: &[f32], expected: &[f64], what: &str, s: &ConvShape) {
     assert_eq!(got.len(), expected.len());
-    let slack = 1e-5 * (s.kernel_len() + s.out_len()) as f64 / s.filters as f64;
+    // Terms of a sum, whichever of the three it is.
+    let terms = s.kernel_len() + s.out_len();
+    let slack = 1e-5 * (terms as f64 / s.filters.min(s.channels) as f64).sqrt();
     for (i, (&a, &b)) in got.iter().zip(expected).enumerate() {
         let error = (f64::from(a) - b).abs();
         assert!(error <= slack + 1e-6, "{what} {s:?} at {i}: {a} not {b}");
@@ -81,9 +83,9 @@ fn check(s: ConvShape, cut: usize, act: usize) {
     for tier in supported() {
         let mut scratch = [const { Buffer::new() }; 4];
         for (mut conv, input, expected, epilogue, what) in [
-            (Conv::forward(s, 9), &image, &out, epilogue, "answer"),
+            (Conv::forward(s, 30), &image, &out, epilogue, "answer"),
             (
-                Conv::backward(s, 9),
+                Conv::backward(s, 30),
                 &gradient,
                 &gx,
                 Epilogue::NONE,
@@ -174,11 +176,11 @@ fn shapes_of_networks() {
         same(14, 40, 1, 5),
         same(7, 130, 40, 3),
         // Large enough for minimal filtering, with and without whole tiles.
-        same(16, 32, 48, 3),
-        same(21, 37, 33, 3),
+        same(16, 64, 80, 3),
+        same(13, 69, 65, 3),
         ConvShape {
             padding: ((0, 1), (2, 0)),
-            ..same(26, 33, 64, 3)
+            ..same(18, 65, 64, 3)
         },
         same(20, 3, 17, 9),
         ConvShape {

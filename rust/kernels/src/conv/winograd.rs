@@ -18,10 +18,10 @@ const IN: usize = OUT + 2;
 const PLACES: usize = IN * IN;
 /// Tiles whose products are computed together, so that they stay in the second-level cache.
 const TILES: usize = 32;
-/// Rows of the kernel that are transformed together.
+/// Rows (or columns) of the kernel that are transformed together.
 const ROWS: usize = 16;
 /// Channels on either side from which on the transforms are worth it.
-pub(super) const LEAST: usize = 32;
+pub(super) const LEAST: usize = 64;
 
 /// Whether answers of that size gain from it: the outputs of whole tiles must not be too many,
 /// and the multiplications saved must be worth the larger kernel.
@@ -29,24 +29,49 @@ pub(super) fn pays(out: (usize, usize), images: usize) -> bool {
     let tiles = out.0.div_ceil(OUT) * out.1.div_ceil(OUT);
     let (direct, here) = (9 * out.0 * out.1, PLACES * tiles);
     // In cycles for a pair of channels, with 32 multiplications in each.
-    direct > 2 * here && (direct - here) * images / 32 > 2 * PLACES
+    direct > 2 * here && (direct - here) * images / 32 > 10 * PLACES
 }
 
+/// Numbers that are transformed side by side.
+type Side = [f32; ROWS];
+
 /// Turns a kernel's 3 numbers along one axis into 6.
-fn spread(g: [f32; 3]) -> [f32; IN] {
-    let (even, odd) = (g[0] + g[2], g[1]);
-    let (quarter, half) = (
-        g[0] * (1.0 / 24.0) + g[2] * (1.0 / 6.0),
-        g[1] * (1.0 / 12.0),
-    );
-    [
-        g[0] * 0.25,
-        (even + odd) * (-1.0 / 6.0),
-        (even - odd) * (-1.0 / 6.0),
-        quarter + half,
-        quarter - half,
-        g[2],
-    ]
+#[inline(always)]
+fn spread(g: &[Side; 3]) -> [Side; IN] {
+    let mut out = [[0.0; ROWS]; IN];
+    for l in 0..ROWS {
+        let (even, odd) = (g[0][l] + g[2][l], g[1][l]);
+        let sixth = g[0][l] * (1.0 / 24.0) + g[2][l] * (1.0 / 6.0);
+        let twelfth = odd * (1.0 / 12.0);
+        out[0][l] = g[0][l] * 0.25;
+        out[1][l] = (even + odd) * (-1.0 / 6.0);
+        out[2][l] = (even - odd) * (-1.0 / 6.0);
+        out[3][l] = sixth + twelfth;
+        out[4][l] = sixth - twelfth;
+        out[5][l] = g[2][l];
+    }
+    out
+}
+
+/// Transforms numbers `at..at + ROWS` (fewer at the end) of each of 9 taps; calls `put` for each
+/// of the 36 places.
+#[inline(always)]
+fn transform(taps: &[&[f32]], at: usize, count: usize, mut put: impl FnMut(usize, &[f32])) {
+    let mut half = [[[0.0; ROWS]; 3]; IN];
+    for j in 0..3 {
+        let mut column = [[0.0; ROWS]; 3];
+        for i in 0..3 {
+            column[i][..count].copy_from_slice(&taps[i * 3 + j][at..at + count]);
+        }
+        for (i, side) in spread(&column).into_iter().enumerate() {
+            half[i][j] = side;
+        }
+    }
+    for i in 0..IN {
+        for (j, side) in spread(&half[i]).iter().enumerate() {
+            put(i * IN + j, &side[..count]);
+        }
+    }
 }
 
 /// Kernels as the products take them: 36 matrices of (channels of the sum, of the answer).
@@ -56,15 +81,10 @@ pub(super) struct Winograd {
 }
 
 impl Winograd {
-    /// Transforms a kernel; `element(t, k, q)` is tap `t` (of 9, row by row) from channel `k`
-    /// to channel `q`.
-    pub fn pack(
-        &mut self,
-        tier: Tier,
-        from: usize,
-        to: usize,
-        element: impl Fn(usize, usize, usize) -> f32,
-    ) {
+    /// Transforms a kernel of 9 taps (row by row), each a matrix of `from` rows and `to`
+    /// columns; or, if `turned`, of `to` rows and `from` columns.
+    pub fn pack(&mut self, tier: Tier, from: usize, to: usize, taps: &[&[f32]], turned: bool) {
+        assert!(taps.len() == 9 && taps.iter().all(|tap| tap.len() == from * to));
         self.units.resize_with(PLACES, PackedB::default);
         for unit in &mut self.units {
             unit.shape(tier, from, to);
@@ -73,24 +93,27 @@ impl Winograd {
         for first in (0..from).step_by(ROWS) {
             let rows = ROWS.min(from - first);
             let size = rows * to;
-            for q in 0..to {
+            if turned {
+                for q in 0..to {
+                    transform(taps, q * from + first, rows, |place, side| {
+                        let at = place * size + q * rows;
+                        room[at..at + rows].copy_from_slice(side);
+                    });
+                }
+            } else {
                 for k in 0..rows {
-                    let mut half = [[0.0; 3]; IN];
-                    for j in 0..3 {
-                        let column = [0, 1, 2].map(|i| element(i * 3 + j, first + k, q));
-                        for (i, v) in spread(column).into_iter().enumerate() {
-                            half[i][j] = v;
-                        }
-                    }
-                    for i in 0..IN {
-                        for (j, v) in spread(half[i]).into_iter().enumerate() {
-                            room[(i * IN + j) * size + k * to + q] = v;
-                        }
+                    for q in (0..to).step_by(ROWS) {
+                        let count = ROWS.min(to - q);
+                        transform(taps, (first + k) * to + q, count, |place, side| {
+                            let at = place * size + k * to + q;
+                            room[at..at + count].copy_from_slice(side);
+                        });
                     }
                 }
             }
-            for (unit, part) in self.units.iter_mut().zip(room.chunks_exact(size.max(1))) {
-                unit.write(first, Mat::rows_of(part, rows, to));
+            let strides = if turned { (1, rows) } else { (to, 1) };
+            for (unit, part) in self.units.iter_mut().zip(room.chunks_exact(size)) {
+                unit.write(first, Mat::new(part, rows, to, strides));
             }
         }
     }

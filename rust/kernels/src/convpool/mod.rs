@@ -101,6 +101,11 @@ fn before_activation(activation: Activation, g: &mut [f32], y: &[f32]) {
         ($($name:ident)*) => {
             match activation {
                 Activation::Linear => {}
+                Activation::Relu => {
+                    for (g, y) in g.iter_mut().zip(y) {
+                        *g = if *y > 0.0 { *g } else { 0.0 };
+                    }
+                }
                 $(Activation::$name => {
                     for (g, y) in g.iter_mut().zip(y) {
                         *g *= Activation::$name.slope(*y);
@@ -109,5 +114,5 @@ fn before_activation(activation: Activation, g: &mut [f32], y: &[f32]) {
             }
         };
     }
-    each!(Relu LeakyRelu Sigmoid Tanh Elu);
+    each!(LeakyRelu Sigmoid Tanh Elu);
 }

@@ -201,26 +201,27 @@ pub(super) unsafe fn short_weights<S: Simd>(
 ) {
     let patch = reach.rows * reach.run;
     let fours = &mut fours[..4 * patch * cells.len()];
-    for (&cell, fours) in cells.iter().zip(fours.chunks_exact_mut(4 * patch)) {
+    let mut to = fours.as_mut_ptr();
+    for &cell in cells {
         for r in 0..reach.rows {
-            for (k, four) in fours[4 * r * reach.run..][..4 * reach.run]
-                .chunks_exact_mut(4)
-                .enumerate()
-            {
-                // SAFETY: the four patches of a cell lie inside the image.
+            for k in 0..reach.run {
+                // SAFETY: the four patches of a cell lie inside the image, and fours holds four
+                // numbers for each of `patch` elements of each cell.
                 unsafe {
                     let top = x.add(cell as usize + r * reach.row + k);
                     let bottom = top.add(reach.row);
                     if reach.pixel == 1 {
-                        let (left, right) = four.split_at_mut(2);
-                        left.copy_from_slice(std::slice::from_raw_parts(top, 2));
-                        right.copy_from_slice(std::slice::from_raw_parts(bottom, 2));
+                        let pair = top.cast::<[f32; 2]>().read_unaligned();
+                        to.cast::<[f32; 2]>().write_unaligned(pair);
+                        let pair = bottom.cast::<[f32; 2]>().read_unaligned();
+                        to.add(2).cast::<[f32; 2]>().write_unaligned(pair);
                     } else {
-                        four[0] = *top;
-                        four[1] = *top.add(reach.pixel);
-                        four[2] = *bottom;
-                        four[3] = *bottom.add(reach.pixel);
+                        *to = *top;
+                        *to.add(1) = *top.add(reach.pixel);
+                        *to.add(2) = *bottom;
+                        *to.add(3) = *bottom.add(reach.pixel);
                     }
+                    to = to.add(4);
                 }
             }
         }

@@ -16,6 +16,9 @@
 //!
 //! Work on a range of units takes the whole `input` but only that range of all else, so that
 //! threads can share a step whose weights fill the caches.
+//!
+//! The drivers in the core crate are where all parts meet; their tests compare every cell on
+//! every tier with the definition in double precision.
 
 mod backward;
 mod forward;
@@ -23,8 +26,6 @@ mod gradient;
 mod layout;
 mod pack;
 mod rows;
-#[cfg(test)]
-mod tests;
 
 pub use backward::{Backward, pull_back, retreat};
 pub use forward::{Forward, advance, project};

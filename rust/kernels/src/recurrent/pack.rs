@@ -67,8 +67,7 @@ pub fn pack_forward(
     assert!(b.len() == columns && bu.is_none_or(|bu| bu.len() == columns));
     let (gates, weights) = (cell.gates(), cell.weights());
     for (at, size) in tiles(cell, first, count) {
-        let tile = &mut out[(at - first) * width..(at - first + size) * width];
-        let (bias, rest) = tile.split_at_mut(size * gates);
+        let bias = &mut out[(at - first) * width..][..size * gates];
         bias.fill(0.0);
         for unit in 0..size {
             for a in 0..weights {
@@ -78,12 +77,13 @@ pub fn pack_forward(
                 bias[unit * gates + cell.state_offset() + a] += bu.map_or(0.0, |bu| bu[from]);
             }
         }
-        let (of_features, of_state) = rest.split_at_mut(shape.features * size * weights);
-        for (part, matrix, state) in [(of_features, w, false), (of_state, u, true)] {
-            for (row, to) in matrix
-                .chunks_exact(columns)
-                .zip(part.chunks_exact_mut(size * weights))
-            {
+    }
+    // Row by row: tile by tile, each row of a large matrix would lie on pages of its own.
+    for (matrix, state, before) in [(w, false, 0), (u, true, shape.features)] {
+        for (number, row) in matrix.chunks_exact(columns).enumerate() {
+            for (at, size) in tiles(cell, first, count) {
+                let tile = (at - first) * width + size * gates;
+                let to = &mut out[tile + (before + number) * size * weights..][..size * weights];
                 for a in 0..weights {
                     let from = &row[cell.block(a, state) * h + at..][..size];
                     for (unit, &value) in from.iter().enumerate() {
@@ -117,16 +117,16 @@ pub fn pack_backward(
     for (at, size) in row_tiles(shape, tier, first, count) {
         let tile = &mut out[(at - first) * columns..(at - first + size) * columns];
         let state = at >= shape.features;
-        for r in 0..size {
-            let row = if state {
-                &u[(at + r - shape.features) * columns..][..columns]
-            } else {
-                &w[(at + r) * columns..][..columns]
-            };
+        let rows = if state {
+            &u[(at - shape.features) * columns..][..size * columns]
+        } else {
+            &w[at * columns..][..size * columns]
+        };
+        for (unit, to) in tile.chunks_exact_mut(size * weights).enumerate() {
             for a in 0..weights {
-                let from = &row[cell.block(a, state) * h..][..h];
-                for (unit, &value) in from.iter().enumerate() {
-                    tile[(unit * weights + a) * size + r] = value;
+                let column = cell.block(a, state) * h + unit;
+                for (r, to) in to[a * size..(a + 1) * size].iter_mut().enumerate() {
+                    *to = rows[r * columns + column];
                 }
             }
         }

@@ -36,7 +36,7 @@ fn sixteens(samples: usize, mut f: impl FnMut(usize, usize)) {
 }
 
 /// The parts of each block of units in what belongs to one step.
-fn blocks<'a>(all: &'a mut [f32], width: usize, block: usize) -> Vec<Option<&'a mut [f32]>> {
+fn blocks(all: &mut [f32], width: usize, block: usize) -> Vec<Option<&mut [f32]>> {
     all.chunks_mut((width * block).max(1)).map(Some).collect()
 }
 

@@ -2,20 +2,12 @@
 
 use crate::error::Result;
 use crate::plan::layer::{Layer, Pass, Weights, Workspace, invalid};
-use crate::plan::layers::dense::through;
-use ironlearn_kernels::gemm::Activation;
+use ironlearn_kernels::pointwise::{Unary, activate, activate_backward};
 use ironlearn_kernels::tier;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Function {
-    /// The derivative follows from the output.
-    Fused(Activation),
-    /// x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
-    Gelu,
-    /// x sigmoid(x)
-    Silu,
-    /// log(1 + exp(x))
-    Softplus,
+    Elementwise(Unary),
     /// exp(x) over its sum along the last axis
     Softmax,
 }
@@ -27,40 +19,18 @@ pub struct Activate {
     shape: Vec<usize>,
 }
 
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-/// The tanh form of GELU (Hendrycks and Gimpel, arXiv:1606.08415): 1/2 + tanh(...)/2, and the
-/// derivative of what is inside of tanh.
-fn gate(x: f32) -> (f32, f32) {
-    const ROOT: f32 = 0.797_884_6;
-    const CUBIC: f32 = 0.044_715;
-    let inner = (ROOT * (x + CUBIC * x * x * x)).tanh();
-    (0.5 * (1.0 + inner), ROOT * (1.0 + 3.0 * CUBIC * x * x))
-}
-
 impl Activate {
     /// The function of that name.
     pub fn new(layer: usize, input: &[usize], name: &str) -> Result<Self> {
-        let function = match name {
-            "gelu" => Function::Gelu,
-            "silu" => Function::Silu,
-            "softplus" => Function::Softplus,
-            "softmax" => Function::Softmax,
-            _ => match Activation::from_name(name) {
-                Some(fused) => Function::Fused(fused),
-                None => {
-                    let names = Activation::ALL.map(Activation::name).join(", ");
-                    return Err(invalid(
-                        layer,
-                        "activation",
-                        "name",
-                        &format!("{name:?}"),
-                        &format!("one of {names}, gelu, silu, softplus, softmax"),
-                    ));
-                }
-            },
+        let function = match Unary::from_name(name) {
+            Some(unary) => Function::Elementwise(unary),
+            None if name == "softmax" => Function::Softmax,
+            None => {
+                let names: Vec<&str> = Unary::ALL.iter().map(|(_, name)| *name).collect();
+                let expected = format!("one of {}, softmax", names.join(", "));
+                let given = format!("{name:?}");
+                return Err(invalid(layer, "activation", "name", &given, &expected));
+            }
         };
         Ok(Activate {
             function,
@@ -101,19 +71,8 @@ impl Layer for Activate {
         output: &mut [f32],
         _work: &mut Workspace,
     ) {
-        let each = |f: &dyn Fn(f32) -> f32, output: &mut [f32]| {
-            for (y, &x) in output.iter_mut().zip(input) {
-                *y = f(x);
-            }
-        };
         match self.function {
-            Function::Fused(fused) => {
-                output.copy_from_slice(input);
-                fused.apply(tier::active(), output);
-            }
-            Function::Gelu => each(&|x| x * gate(x).0, output),
-            Function::Silu => each(&|x| x * sigmoid(x), output),
-            Function::Softplus => each(&|x| x.max(0.0) + (-x.abs()).exp().ln_1p(), output),
+            Function::Elementwise(unary) => activate(tier::active(), unary, input, output),
             Function::Softmax => {
                 output.copy_from_slice(input);
                 softmax(output, self.shape.last().copied().unwrap_or(1).max(1));
@@ -133,32 +92,15 @@ impl Layer for Activate {
         _work: &mut Workspace,
     ) {
         let Some(gin) = gin else { return };
-        let each = |slope: &dyn Fn(f32) -> f32, gin: &mut [f32]| {
-            for ((o, g), &x) in gin.iter_mut().zip(gout.iter()).zip(input) {
-                *o = g * slope(x);
-            }
-        };
         match self.function {
-            Function::Fused(fused) => {
-                gin.copy_from_slice(gout);
-                through(fused, output, gin);
+            Function::Elementwise(unary) => {
+                let from = if unary.slope_from_output() {
+                    output
+                } else {
+                    input
+                };
+                activate_backward(tier::active(), unary, gout, from, gin);
             }
-            Function::Gelu => each(
-                &|x| {
-                    let (half, slope) = gate(x);
-                    // 1 - tanh² = 4 half (1 - half)
-                    half + 2.0 * x * half * (1.0 - half) * slope
-                },
-                gin,
-            ),
-            Function::Silu => each(
-                &|x| {
-                    let s = sigmoid(x);
-                    s * (1.0 + x * (1.0 - s))
-                },
-                gin,
-            ),
-            Function::Softplus => each(&sigmoid, gin),
             Function::Softmax => {
                 let width = self.shape.last().copied().unwrap_or(1).max(1);
                 let rows = output.chunks_exact(width).zip(gout.chunks_exact(width));
@@ -189,7 +131,10 @@ mod tests {
             "linear",
             "softmax",
         ];
-        for name in names.into_iter().chain(["gelu", "silu", "softplus"]) {
+        for name in names
+            .into_iter()
+            .chain(["gelu", "gelu_tanh", "silu", "softplus"])
+        {
             let layer = Activate::new(0, &[3, 4], name).unwrap();
             check(&Case::new(&layer, &[3, 4]), |_, x| match name {
                 "softmax" => x
@@ -219,10 +164,19 @@ mod tests {
                                 x
                             }
                         }
-                        "gelu" => {
+                        "gelu_tanh" => {
                             let inner =
                                 (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
                             0.5 * x * (1.0 + inner.tanh())
+                        }
+                        "gelu" => {
+                            // The distribution function by its series about 0.
+                            let (mut term, mut sum) = (x, x);
+                            for n in 1..40 {
+                                term *= -x * x / (2.0 * f64::from(n));
+                                sum += term / (2.0 * f64::from(n) + 1.0);
+                            }
+                            x * (0.5 + sum / (2.0 * std::f64::consts::PI).sqrt())
                         }
                         "silu" => x / (1.0 + (-x).exp()),
                         "softplus" => x.exp().ln_1p(),

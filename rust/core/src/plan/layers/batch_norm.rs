@@ -36,7 +36,7 @@ impl BatchNorm {
         let Some((&channels, before)) = input.split_last() else {
             return Err(bad_input(layer, "batch_norm", input, "at least one axis"));
         };
-        if !(eps >= 0.0) {
+        if eps.is_nan() || eps < 0.0 {
             let given = eps.to_string();
             return Err(invalid(
                 layer,

@@ -27,7 +27,9 @@ impl<'a> Case<'a> {
         // Away from 0 and from each other, where functions with a kink are not differentiable.
         let mut draw = |n: usize| -> Vec<f32> {
             let mut all: Vec<f32> = (0..n)
-                .map(|i| (i as f32 + 0.5) / n as f32 * 2.0 - 1.0)
+                .map(|i| i as f32)
+                // Not on a grid, or sums of products might be 0.
+                .map(|i| (i + 0.5 + 0.3 * (7.0 * i).sin()) / n as f32 * 2.0 - 1.0)
                 .map(|v| if v.abs() < 0.003 { 0.003 } else { v })
                 .collect();
             stream.shuffle(&mut all);
