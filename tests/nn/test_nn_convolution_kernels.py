@@ -1,5 +1,7 @@
 """The CPU's convolution and pooling against the base operations."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -219,3 +221,30 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch):
         answers.append((y, *CPU.conv2d_backward(gy, y, x, w, activation="relu")))
     for one, two in zip(*answers, strict=True):
         assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding"),
+    [
+        ((4, 20, 20, 32), (9, 9, 32, 64), (2, 2), ((0, 0), (0, 0))),
+        ((3, 17, 16, 24), (7, 8, 24, 96), (3, 2), ((2, 1), (0, 3))),
+        ((8, 12, 12, 40), (9, 9, 40, 64), (1, 1), ((0, 0), (0, 0))),
+    ],
+)
+def test_large_kernels_scatter_their_gradient(
+    shape: Any, kernel: Any, stride: Any, padding: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ironlearn.nn.backend.cpu import convolution
+
+    monkeypatch.setattr(convolution, "_LARGE", 0)
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal(kernel).astype(np.float32)
+    y = CPU.conv2d(np.zeros(shape, np.float32), w, stride=stride, padding=padding)
+    gy = rng.standard_normal(y.shape).astype(np.float32)
+    assert convolution._is_sparse(gy, w, shape, stride, padding, (1, 1), 1)
+    got = CPU.conv2d_grad_input(gy, w, shape, stride=stride, padding=padding)
+    exact = BASE.conv2d_grad_input(
+        gy.astype(np.float64), w.astype(np.float64), shape, stride=stride, padding=padding
+    )
+    assert got.shape == shape
+    np.testing.assert_allclose(got, exact, rtol=1e-3, atol=1e-3)

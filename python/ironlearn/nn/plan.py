@@ -24,6 +24,7 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,9 +92,16 @@ def _dense(chain: _Chain, layer: Any) -> None:
     chain.activate(rest)
 
 
+#: Weights of a convolution that a core can keep beside the images it works on. Larger ones are
+#: faster in the tape's kernels, which share them between cores.
+_LARGEST_KERNEL = 1 << 16
+
+
 def _conv2d(chain: _Chain, layer: Any) -> None:
     if layer.groups != 1:
         raise _No(f"{layer._title()} has groups")
+    if math.prod(layer.kernel.shape) > _LARGEST_KERNEL:
+        raise _No(f"the kernel of {layer._title()} does not fit the cache of a core")
     height, width, _ = chain.shape
     fused, rest = split_activation(layer.activation)
     chain.add(

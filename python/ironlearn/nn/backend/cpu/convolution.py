@@ -18,6 +18,50 @@ F32 = NDArray[np.float32]
 _NONE: Padding = ((0, 0), (0, 0))
 
 
+#: The kernel gathers: it computes a cell of the input from all the outputs that may have seen it,
+#: and multiplies zeros where there are none. Beyond this share of zeros scattering is faster.
+_WASTE = 1.6
+#: Multiplications below which a call is too short for that to matter.
+_LARGE = 1 << 26
+
+
+def _is_sparse(
+    gy: F32,
+    w: F32,
+    input_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> bool:
+    """Tell whether few outputs meet many cells: large kernels on small images, or strides."""
+    n, oh, ow, _ = gy.shape
+    if groups != 1 or dilation != (1, 1) or n * oh * ow * w.size < _LARGE:
+        return False
+    cells = (input_shape[1] + sum(padding[0])) * (input_shape[2] + sum(padding[1]))
+    return cells > _WASTE * oh * ow * stride[0] * stride[1]
+
+
+def _scattered(
+    gy: F32, w: F32, input_shape: tuple[int, ...], stride: Pair, padding: Padding
+) -> F32:
+    """Return the input's gradient: one product for each row of the kernel, then added in place."""
+    n, oh, ow, filters = gy.shape
+    kh, kw, channels, _ = w.shape
+    (top, bottom), (left, right) = padding
+    _, height, width, _ = input_shape
+    flat = gy.reshape(-1, filters)
+    gx = np.zeros((n, height + top + bottom, width + left + right, channels), np.float32)
+    parts = np.empty((flat.shape[0], kw * channels), np.float32)
+    cells = parts.reshape(n, oh, ow, kw, channels)
+    down, across = stride[0] * (oh - 1) + 1, stride[1] * (ow - 1) + 1
+    for i in range(kh):
+        np.matmul(flat, w[i].reshape(kw * channels, filters).T, out=parts)
+        for j in range(kw):
+            gx[:, i : i + down : stride[0], j : j + across : stride[1]] += cells[:, :, :, j]
+    return np.ascontiguousarray(gx[:, top : top + height, left : left + width])
+
+
 class CpuConvolutionOps(PoolingOps):
     """Convolution without a matrix of patches: tiles of products read the images themselves."""
 
@@ -67,6 +111,8 @@ class CpuConvolutionOps(PoolingOps):
         groups: int = 1,
     ) -> F32:
         """Return the gradient of `conv2d`'s input of shape `input_shape`."""
+        if _is_sparse(gy, w, input_shape, stride, padding, dilation, groups):
+            return _scattered(gy, w, input_shape, stride, padding)
         gx = np.empty(input_shape, np.float32)
         _core.conv2d_grad_input(
             gy,
