@@ -14,6 +14,7 @@ from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Function, Tensor, backward, no_grad
 from ironlearn.nn.backend import get_device
 from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
+from ironlearn.nn.functional.capsules import routing, squash
 from nn.gradcheck import check_gradients
 
 RNG = np.random.default_rng(7)
@@ -110,6 +111,9 @@ CASES: dict[str, tuple[Callable[..., Tensor], list[np.ndarray[Any, Any]]]] = {
         [normal(2, 3, 4, 3), normal(4, 4, 2, 3), normal(2)],
     ),
     "dropout": (lambda x: F.dropout(x, 0.4, seed=1, task=2), [normal(5, 4)]),
+    "squash": (squash, [normal(2, 3, 4)]),
+    "routing once": (lambda x: routing(x, 1), [normal(2, 3, 4, 2)]),
+    "routing": (lambda x: routing(x, 3), [normal(2, 3, 4, 2)]),
     "gaussian_noise": (lambda x: F.gaussian_noise(x, 0.4, seed=1, task=2), [normal(5, 4)]),
 }
 for _name in (*FUSED, *UNFUSED):

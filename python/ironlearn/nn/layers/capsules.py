@@ -9,20 +9,11 @@ import numpy as np
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor
 from ironlearn.nn.backend.ops.convolution import Pair
+from ironlearn.nn.functional.capsules import routing, squash
 from ironlearn.nn.layers.base import INFERENCE, Layer, Mode, Parameter, Shape, positive
 from ironlearn.nn.layers.conv import Conv2D
 
 _TINY = 1e-7
-
-
-def squash(x: Tensor) -> Tensor:
-    """Return x (..., D) with the same direction and the length n^2 / (1 + n^2), n its length.
-
-    Sabour et al., "Dynamic routing between capsules" (arXiv:1710.09829), equation 1.
-    """
-    square = F.sum(F.square(x), axis=-1, keepdims=True)
-    # n^2 / (1 + n^2) / n
-    return F.mul(x, F.div(F.sqrt(F.add(square, _TINY)), F.add(square, 1.0 + _TINY)))
 
 
 def length(x: Tensor) -> Tensor:
@@ -146,19 +137,7 @@ class RoutingCapsules(Layer):
         # What each capsule of the input predicts for each of the output: (N, K, I, D).
         votes = F.matmul(F.transpose(x, (1, 0, 2)), self.kernel)
         votes = F.transpose(F.reshape(votes, (count, n, kinds, dim)), (1, 2, 0, 3))
-        agreement: Tensor | None = None
-        out = votes
-        for round_ in range(self.routings):
-            if agreement is None:
-                out = F.mul(F.sum(votes, axis=2, keepdims=True), 1.0 / kinds)
-            else:
-                share = F.softmax(agreement, axis=1)
-                out = F.matmul(F.transpose(share, (0, 1, 3, 2)), votes)
-            out = squash(out)
-            if round_ + 1 < self.routings:
-                more = F.matmul(votes, F.transpose(out, (0, 1, 3, 2)))
-                agreement = more if agreement is None else F.add(agreement, more)
-        return F.reshape(out, (n, kinds, dim))
+        return routing(votes, self.routings)
 
 
 class CapsuleLength(Layer):

@@ -8,6 +8,7 @@ for each array input. Nothing here modifies an input, except `optimizer_step`.
 from ironlearn.nn.backend.ops.activations import ActivationOps
 from ironlearn.nn.backend.ops.attention import AttentionOps
 from ironlearn.nn.backend.ops.basic import BasicOps
+from ironlearn.nn.backend.ops.capsule import CapsuleOps
 from ironlearn.nn.backend.ops.convolution import ConvolutionOps
 from ironlearn.nn.backend.ops.ctc import CTCOps
 from ironlearn.nn.backend.ops.dense import DenseOps
@@ -25,6 +26,7 @@ from ironlearn.nn.backend.ops.resampling import ResamplingOps
 class Ops(
     AttentionOps,
     CTCOps,
+    CapsuleOps,
     DenseOps,
     DropoutOps,
     EmbeddingOps,
