@@ -271,7 +271,7 @@ def one_image() -> Call:
     def call() -> float:
         value = 0.0
         for i in range(len(x)):
-            value = float(predict(net, x[i : i + 1])[0, 0])
+            value = float(predict(net, x[i : i + 1], version=0)[0, 0])
         return value
 
     return call
