@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ironlearn.exceptions import DivergedError, InterruptedWarning, InvalidParameterError
+from ironlearn.nn import layers as L
 from ironlearn.nn.callbacks import Callback, EarlyStopping
 from ironlearn.nn.data import ArrayData, IteratorData
 from ironlearn.nn.layers import Dense, Dropout, Sequential
@@ -497,3 +498,47 @@ def test_tables_are_trained_by_rows() -> None:
     net.layers[2].kernel.data[0, 0] = np.nan
     with pytest.raises(DivergedError, match=r"kernel of layer 2 \(Dense\) was no longer finite"):
         trainer.fit(ArrayData(ids, y, batch_size=4), epochs=1)
+
+
+def _images() -> tuple[Any, Any, Any, str]:
+    x = np.random.default_rng(0).random((48, 10, 10, 1), dtype=np.float32)
+    y = (x.mean(axis=(1, 2, 3)) > 0.5).astype(np.int64)
+    layers = [
+        L.Conv2D(4, 3, activation="relu"),
+        L.MaxPool2D(2),
+        L.BatchNorm(),
+        L.Conv2D(6, 3, activation="gelu"),
+        L.Flatten(),
+        L.Dropout(0.2),
+        L.Dense(2),
+    ]
+    return layers, x, y, "cross_entropy"
+
+
+def _words() -> tuple[Any, Any, Any, str]:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 20, (48, 9))
+    x[:, 6:] *= rng.integers(0, 2, (48, 1))
+    y = (x == 3).any(axis=1).astype(np.int64)
+    layers = [
+        L.Embedding(20, 6, mask_zero=True),
+        L.LSTM(5, return_sequences=True),
+        L.Bidirectional(L.GRU(4)),
+        L.Dense(1),
+    ]
+    return layers, x, y, "binary_cross_entropy"
+
+
+@pytest.mark.parametrize("make", [_images, _words])
+def test_whole_runs_on_strict_equal_those_on_the_cpu(make: Any) -> None:
+    ends, losses = [], []
+    for device in ("cpu", "strict"):
+        layers, x, y, loss = make()
+        net = Sequential(layers).initialize(x.shape[1:], 0)
+        trainer = Trainer(net, loss, "adam", device=device, random_state=1, executor="eager")
+        history = trainer.fit(ArrayData(x, y, batch_size=16), epochs=3, validation=(x, y))
+        losses.append(history["val_loss"])
+        ends.append(net.to_device("cpu").state())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
