@@ -535,7 +535,9 @@ def test_whole_runs_on_strict_equal_those_on_the_cpu(make: Any) -> None:
     for device in ("cpu", "strict"):
         layers, x, y, loss = make()
         net = Sequential(layers).initialize(x.shape[1:], 0)
-        trainer = Trainer(net, loss, "adam", device=device, random_state=1, executor="eager")
+        # Not Adam: where a gradient is next to nothing, rounding decides its sign.
+        optimizer = SGD(0.05, 0.9)
+        trainer = Trainer(net, loss, optimizer, device=device, random_state=1, executor="eager")
         history = trainer.fit(ArrayData(x, y, batch_size=16), epochs=3, validation=(x, y))
         losses.append(history["val_loss"])
         ends.append(net.to_device("cpu").state())
