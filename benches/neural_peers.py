@@ -1,10 +1,11 @@
-"""Training steps of ironlearn, PyTorch and Keras side by side, in one process.
+"""Training steps of ironlearn and PyTorch, or Keras, side by side in one process.
 
-``python benches/neural_peers.py --json out.json`` builds each network of `networks/cases.py` in
-every library that is installed and lets them take turns on the same batches: rounds of one call
-each, so that whatever else the machine does hits all alike. All are held to the same number of
-threads. A call is a whole pass by the library's own training loop (ironlearn: `Trainer.fit`; Keras:
-``fit``; PyTorch: the usual five lines). The best and the median time of a step are kept.
+``python benches/neural_peers.py --libraries ironlearn,torch --json out.json`` builds each network
+of `networks/cases.py` in each library and lets them take turns on the same batches: rounds of one
+call each, so that whatever else the machine does hits all alike. (Recent PyTorch and TensorFlow
+cannot share a process.) All are held to the same number of threads. A call is a whole pass by the
+library's own training loop (ironlearn: `Trainer.fit`; Keras: ``fit``; PyTorch: the usual five
+lines). The best and the median time of a step are kept.
 
 ``--memory`` measures instead the largest resident memory of a process that imports one library and
 makes a few calls.
@@ -119,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="file for the results; finished cases are kept")
     parser.add_argument("--cases", default="", help="names, separated by commas; all by default")
-    parser.add_argument("--libraries", default=",".join(LIBRARIES))
+    parser.add_argument("--libraries", default="ironlearn,torch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20.0, help="time for each case")
     parser.add_argument("--rounds", type=int, default=30)

@@ -102,6 +102,10 @@ def get_device(device: str | Device) -> Device:
         ``"auto"`` is the first GPU where there is one, else the CPU. ``"strict"`` computes on the
         CPU but refuses what a GPU's arrays would refuse; it is for tests.
 
+    Returns
+    -------
+    Device
+
     Raises
     ------
     InvalidParameterError
@@ -132,7 +136,15 @@ def get_device(device: str | Device) -> Device:
 
 
 def device_of(arrays: Iterable[Array]) -> Device:
-    """Return the one device of `arrays`.
+    """Return the one device of `arrays`; that of no arrays is the CPU.
+
+    Parameters
+    ----------
+    arrays : iterable of arrays
+
+    Returns
+    -------
+    Device
 
     Raises
     ------

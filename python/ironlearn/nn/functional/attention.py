@@ -185,6 +185,10 @@ def masked_softmax(scores: Tensor | Array, mask: Array | None = None) -> Tensor:
     mask : bool array, optional
         Broadcast to the shape of `scores`. Where it is False all along the axis, all is 0.
 
+    Returns
+    -------
+    Tensor of the shape of scores
+
     Examples
     --------
     >>> import numpy as np

@@ -141,6 +141,10 @@ def layer_norm(x: Tensor | Array, gamma: Tensor, beta: Tensor, eps: float = 1e-5
     eps : float, default=1e-5
         Added to the variance.
 
+    Returns
+    -------
+    Tensor of the shape of x
+
     Notes
     -----
     Ba et al., "Layer normalization" (arXiv:1607.06450).
@@ -151,7 +155,19 @@ def layer_norm(x: Tensor | Array, gamma: Tensor, beta: Tensor, eps: float = 1e-5
 def add_layer_norm(
     x: Tensor | Array, residual: Tensor | Array, gamma: Tensor, beta: Tensor, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
-    """Return x + residual and its `layer_norm`, in one pass over both."""
+    """Return x + residual and its `layer_norm`, in one pass over both.
+
+    Parameters
+    ----------
+    x, residual : Tensor or array of shape (..., D)
+    gamma, beta : Tensor of shape (D,)
+    eps : float, default=1e-5
+        Added to the variance.
+
+    Returns
+    -------
+    total, y : Tensor of shape (..., D)
+    """
     total, y = AddLayerNorm.apply(as_tensor(x), as_tensor(residual), gamma, beta, eps=eps)
     return total, y
 
@@ -175,6 +191,11 @@ def batch_norm(
     activation : str, default="linear"
         One whose derivative follows from the output.
 
+    Returns
+    -------
+    y : Tensor of shape (..., C)
+    mean, var : Tensor of shape (C,)
+
     Notes
     -----
     Ioffe and Szegedy, "Batch normalization" (arXiv:1502.03167).
@@ -192,7 +213,22 @@ def batch_norm_inference(
     eps: float = 1e-5,
     activation: str = "linear",
 ) -> Tensor:
-    """Return what `batch_norm` would with the given mean and variance (C,)."""
+    """Return what `batch_norm` would with the given mean and variance.
+
+    Parameters
+    ----------
+    x : Tensor or array of shape (..., C)
+    gamma, beta : Tensor of shape (C,)
+    mean, var : Tensor or array of shape (C,)
+    eps : float, default=1e-5
+        Added to the variance.
+    activation : str, default="linear"
+        One whose derivative follows from the output.
+
+    Returns
+    -------
+    Tensor of the shape of x
+    """
     return BatchNormInference.apply(
         as_tensor(x), gamma, beta, as_tensor(mean), as_tensor(var), eps=eps, activation=activation
     )
@@ -212,6 +248,10 @@ def group_norm(
         1 is layer normalization over all axes, C is instance normalization.
     eps : float, default=1e-5
         Added to the variance.
+
+    Returns
+    -------
+    Tensor of the shape of x
 
     Notes
     -----

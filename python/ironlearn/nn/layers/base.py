@@ -40,6 +40,15 @@ INFERENCE = Mode()
 class Parameter(Tensor):
     """A trained array of a layer.
 
+    Parameters
+    ----------
+    data : array
+        The value.
+    name : str
+        Its name within its layer.
+    decay : bool, default=True
+        L1, L2 and weight decay apply to it.
+
     Attributes
     ----------
     name : str
@@ -68,7 +77,15 @@ class Parameter(Tensor):
 
 
 class Buffer:
-    """An array that a layer keeps but no optimizer trains, such as running means."""
+    """An array that a layer keeps but no optimizer trains, such as running means.
+
+    Parameters
+    ----------
+    data : array
+        The value.
+    name : str
+        Its name within its layer.
+    """
 
     __slots__ = ("data", "name")
 

@@ -61,15 +61,28 @@ TYPES: Mapping[str, str] = {
 _DEPTH = 32
 
 
-def layer_from_spec(spec: Any, _depth: int = 0) -> Any:
-    """Return the layer, not built, that `spec` (of `Layer.spec`) describes.
+def layer_from_spec(spec: Any) -> Any:
+    """Return the layer, not built, that a description stands for.
+
+    Parameters
+    ----------
+    spec : mapping
+        What `Layer.spec` returned.
+
+    Returns
+    -------
+    Layer
 
     Raises
     ------
     ModelFileError
         The spec names no known layer type, or its settings do not fit the type.
     """
-    if _depth > _DEPTH:
+    return _layer(spec, 0)
+
+
+def _layer(spec: Any, depth: int) -> Any:
+    if depth > _DEPTH:
         raise ModelFileError(f"layers are nested more than {_DEPTH} deep.")
     if not isinstance(spec, Mapping) or set(spec) != {"type", "config"}:
         raise ModelFileError("a layer's description must have exactly 'type' and 'config'.")
@@ -79,7 +92,7 @@ def layer_from_spec(spec: Any, _depth: int = 0) -> Any:
     if not isinstance(config, Mapping):
         raise ModelFileError(f"the settings of a {kind} must be an object.")
     module = importlib.import_module(f"ironlearn.nn.layers.{TYPES[kind]}")
-    settings = {str(key): _value(value, _depth + 1) for key, value in config.items()}
+    settings = {str(key): _value(value, depth + 1) for key, value in config.items()}
     try:
         return getattr(module, kind)(**settings)
     except (TypeError, ValueError) as error:
@@ -89,7 +102,7 @@ def layer_from_spec(spec: Any, _depth: int = 0) -> Any:
 def _value(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"type", "config"}:
-            return layer_from_spec(value, depth)
+            return _layer(value, depth)
         raise ModelFileError("a setting of a layer must be a value, a list or a layer.")
     if isinstance(value, list):
         if depth > _DEPTH:

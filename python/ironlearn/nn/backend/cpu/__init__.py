@@ -34,6 +34,13 @@ class CpuOps(
 ):
     """All operations on NumPy arrays.
 
+    Parameters
+    ----------
+    xp : module
+        NumPy.
+
+    Notes
+    -----
     An override has the signature and the defaults of the base operation and is marked `native`,
     which hands inputs that the kernel does not take to the base operation.
     """
