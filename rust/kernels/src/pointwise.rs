@@ -103,37 +103,32 @@ pub(crate) unsafe fn store<V: Lanes>(x: V, to: *mut f32, count: usize) {
     }
 }
 
-/// # Safety
-/// As for the methods of [`Lanes`]; the pointers are valid for `count` elements.
-#[inline(always)]
-unsafe fn map<V: Lanes>(x: *const f32, y: *mut f32, count: usize, f: impl Fn(V) -> V) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for at in (0..count).step_by(V::WIDTH) {
-            let rest = count - at;
-            store(f(load(x.add(at), rest)), y.add(at), rest);
+// Macros, not functions that take closures: a closure that is not inlined is compiled without the
+// tier's instructions, and every operation on a register becomes a call (40 times the time).
+
+/// Writes the value of an expression of each register of one array.
+macro_rules! map {
+    ($lanes:ty, $x:expr, $y:expr, $count:expr, |$v:ident| $value:expr) => {
+        for at in (0..$count).step_by(<$lanes>::WIDTH) {
+            let rest = $count - at;
+            let $v = load::<$lanes>($x.add(at), rest);
+            store($value, $y.add(at), rest);
         }
-    }
+    };
 }
 
-/// # Safety
-/// As for [`map`].
-#[inline(always)]
-unsafe fn zip<V: Lanes>(
-    a: *const f32,
-    b: *const f32,
-    y: *mut f32,
-    count: usize,
-    f: impl Fn(V, V) -> V,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for at in (0..count).step_by(V::WIDTH) {
-            let rest = count - at;
-            let value = f(load(a.add(at), rest), load(b.add(at), rest));
-            store(value, y.add(at), rest);
+/// Writes the value of an expression of each register of two arrays.
+macro_rules! zip {
+    ($lanes:ty, $a:expr, $b:expr, $y:expr, $count:expr, |$v:ident, $w:ident| $value:expr) => {
+        for at in (0..$count).step_by(<$lanes>::WIDTH) {
+            let rest = $count - at;
+            let ($v, $w) = (
+                load::<$lanes>($a.add(at), rest),
+                load::<$lanes>($b.add(at), rest),
+            );
+            store($value, $y.add(at), rest);
         }
-    }
+    };
 }
 
 /// `exp(x) - 1` of negative numbers, by way of `tanh`, which keeps small ones exact.
@@ -198,20 +193,24 @@ unsafe fn activate_body<V: Lanes>(kind: Unary, x: *const f32, y: *mut f32, count
     unsafe {
         let zero = V::splat(0.0);
         match kind {
-            Unary::Linear => map::<V>(x, y, count, |x| x),
+            Unary::Linear => map!(V, x, y, count, |x| x),
             // In this order NaN stays NaN.
-            Unary::Relu => map::<V>(x, y, count, |x| zero.max(x)),
+            Unary::Relu => map!(V, x, y, count, |x| zero.max(x)),
             Unary::LeakyRelu => {
-                map::<V>(x, y, count, |x| zero.select_lt(x, x, x.mul(V::splat(LEAK))))
+                map!(V, x, y, count, |x| zero.select_lt(
+                    x,
+                    x,
+                    x.mul(V::splat(LEAK))
+                ))
             }
-            Unary::Sigmoid => map::<V>(x, y, count, |x| sigmoid(x)),
-            Unary::Tanh => map::<V>(x, y, count, |x| tanh(x)),
-            Unary::Elu => map::<V>(x, y, count, |x| zero.select_lt(x, x, expm1(zero.min(x)))),
-            Unary::Gelu => map::<V>(x, y, count, |x| x.mul(normal(x))),
-            Unary::GeluTanh => map::<V>(x, y, count, |x| x.mul(gelu_parts(x).0)),
-            Unary::Relu6 => map::<V>(x, y, count, |x| V::splat(6.0).min(zero.max(x))),
-            Unary::Silu => map::<V>(x, y, count, |x| x.mul(sigmoid(x))),
-            Unary::Softplus => map::<V>(x, y, count, |x| softplus(x)),
+            Unary::Sigmoid => map!(V, x, y, count, |x| sigmoid(x)),
+            Unary::Tanh => map!(V, x, y, count, |x| tanh(x)),
+            Unary::Elu => map!(V, x, y, count, |x| zero.select_lt(x, x, expm1(zero.min(x)))),
+            Unary::Gelu => map!(V, x, y, count, |x| x.mul(normal(x))),
+            Unary::GeluTanh => map!(V, x, y, count, |x| x.mul(gelu_parts(x).0)),
+            Unary::Relu6 => map!(V, x, y, count, |x| V::splat(6.0).min(zero.max(x))),
+            Unary::Silu => map!(V, x, y, count, |x| x.mul(sigmoid(x))),
+            Unary::Softplus => map!(V, x, y, count, |x| softplus(x)),
         }
     }
 }
@@ -229,40 +228,40 @@ unsafe fn activate_backward_body<V: Lanes>(
         let zero = V::splat(0.0);
         let one = V::splat(1.0);
         match kind {
-            Unary::Linear => map::<V>(gy, out, count, |g| g),
-            Unary::Relu => zip::<V>(gy, from, out, count, |g, y| zero.select_lt(y, g, zero)),
-            Unary::LeakyRelu => zip::<V>(gy, from, out, count, |g, y| {
+            Unary::Linear => map!(V, gy, out, count, |g| g),
+            Unary::Relu => zip!(V, gy, from, out, count, |g, y| zero.select_lt(y, g, zero)),
+            Unary::LeakyRelu => zip!(V, gy, from, out, count, |g, y| {
                 zero.select_lt(y, g, g.mul(V::splat(LEAK)))
             }),
             Unary::Sigmoid => {
-                zip::<V>(gy, from, out, count, |g, y| g.mul(y.mul(one.sub(y))));
+                zip!(V, gy, from, out, count, |g, y| g.mul(y.mul(one.sub(y))));
             }
-            Unary::Tanh => zip::<V>(gy, from, out, count, |g, y| g.mul(one.sub(y.mul(y)))),
-            Unary::Elu => zip::<V>(gy, from, out, count, |g, y| {
+            Unary::Tanh => zip!(V, gy, from, out, count, |g, y| g.mul(one.sub(y.mul(y)))),
+            Unary::Elu => zip!(V, gy, from, out, count, |g, y| {
                 zero.select_lt(y, g, g.mul(y.add(one)))
             }),
-            Unary::Gelu => zip::<V>(gy, from, out, count, |g, x| {
+            Unary::Gelu => zip!(V, gy, from, out, count, |g, x| {
                 let density = exp(x.mul(x).mul(V::splat(-0.5))).mul(V::splat(DENSITY));
                 // Far out `x` may be infinite where the density is 0.
                 let bend = x.abs().select_lt(V::splat(16.0), x.mul(density), zero);
                 g.mul(normal(x).add(bend))
             }),
-            Unary::Relu6 => zip::<V>(gy, from, out, count, |g, x| {
+            Unary::Relu6 => zip!(V, gy, from, out, count, |g, x| {
                 let below = x.select_lt(V::splat(6.0), g, zero);
                 zero.select_lt(x, below, zero)
             }),
-            Unary::GeluTanh => zip::<V>(gy, from, out, count, |g, x| {
+            Unary::GeluTanh => zip!(V, gy, from, out, count, |g, x| {
                 let (s, slope) = gelu_parts(x);
                 let bend = s.mul(one.sub(s)).mul(x.mul(slope));
                 // Far out `x slope` overflows where `s (1 - s)` is already 0.
                 let bend = x.abs().select_lt(V::splat(16.0), bend, zero);
                 g.mul(s.add(bend))
             }),
-            Unary::Silu => zip::<V>(gy, from, out, count, |g, x| {
+            Unary::Silu => zip!(V, gy, from, out, count, |g, x| {
                 let s = sigmoid(x);
                 g.mul(s.mul(x.mul_add(one.sub(s), one)))
             }),
-            Unary::Softplus => zip::<V>(gy, from, out, count, |g, x| g.mul(sigmoid(x))),
+            Unary::Softplus => zip!(V, gy, from, out, count, |g, x| g.mul(sigmoid(x))),
         }
     }
 }
@@ -270,7 +269,7 @@ unsafe fn activate_backward_body<V: Lanes>(
 #[inline(always)]
 unsafe fn add_body<V: Lanes>(a: *const f32, b: *const f32, out: *mut f32, count: usize) {
     // SAFETY: the caller's promise.
-    unsafe { zip::<V>(a, b, out, count, |a, b| a.add(b)) }
+    unsafe { zip!(V, a, b, out, count, |a, b| a.add(b)) }
 }
 
 /// The output mix of SplitMix64 over blocks, without branches and one step at a time over the
