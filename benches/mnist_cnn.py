@@ -59,7 +59,9 @@ def train(
         "history": model.history_.to_dict(),
     }
     if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+        # The one before the last is kept beside it.
+        for file in checkpoint.parent.glob(f"{checkpoint.name}*"):
+            file.unlink()
     return found
 
 
