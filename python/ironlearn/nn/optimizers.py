@@ -20,7 +20,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,21 @@ def _number(
             f"{name} must be a number in {left}{low}, {high}), got {value!r}."
         )
     return float(value)
+
+
+class Common(TypedDict, total=False):
+    """What every optimizer takes by name; see `Optimizer`."""
+
+    l1: float
+    l2: float
+    weight_decay: float
+    clip_norm: float | None
+    clip_value: float | None
+    max_norm: float | None
+
+
+#: Names in a signature that `Optimizer.config` lists after the rule's own ones.
+_BY_NAME = frozenset({"common", *Common.__annotations__})
 
 
 class Optimizer:
@@ -241,7 +256,8 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        own = [p for p in inspect.signature(type(self)).parameters if p not in _BY_NAME]
+        return {name: getattr(self, name) for name in (*own, *Common.__annotations__)}
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
@@ -258,8 +274,8 @@ class SGD(Optimizer):
         Share of the velocity that stays.
     nesterov : bool, default=False
         Look ahead along the velocity (Sutskever et al., ICML 2013).
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm
-        See `Optimizer`.
+    **common
+        l1, l2, weight_decay, clip_norm, clip_value and max_norm: see `Optimizer`.
 
     Examples
     --------
@@ -272,23 +288,9 @@ class SGD(Optimizer):
         learning_rate: float = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        *,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        max_norm: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            l1=l1,
-            l2=l2,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            max_norm=max_norm,
-        )
+        super().__init__(learning_rate, **common)
         self.momentum = _number("momentum", momentum, 0.0, high=1.0)
         self.nesterov = bool(nesterov)
         self.kind = "sgd" if not momentum else "nesterov" if nesterov else "momentum"
@@ -308,8 +310,8 @@ class RMSprop(Optimizer):
         Share of the running mean that stays.
     eps : float, default=1e-7
         Added to the root.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm
-        See `Optimizer`.
+    **common
+        l1, l2, weight_decay, clip_norm, clip_value and max_norm: see `Optimizer`.
 
     Notes
     -----
@@ -328,23 +330,9 @@ class RMSprop(Optimizer):
         learning_rate: float = 0.001,
         rho: float = 0.9,
         eps: float = 1e-7,
-        *,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        max_norm: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            l1=l1,
-            l2=l2,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            max_norm=max_norm,
-        )
+        super().__init__(learning_rate, **common)
         self.rho = _number("rho", rho, 0.0, high=1.0)
         self.eps = _number("eps", eps, 0.0, open_low=True)
 
@@ -363,8 +351,8 @@ class Adam(Optimizer):
         Shares of the running means that stay.
     eps : float, default=1e-8
         Added to the root.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm
-        See `Optimizer`.
+    **common
+        l1, l2, weight_decay, clip_norm, clip_value and max_norm: see `Optimizer`.
 
     Notes
     -----
@@ -384,23 +372,9 @@ class Adam(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        *,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        max_norm: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            l1=l1,
-            l2=l2,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            max_norm=max_norm,
-        )
+        super().__init__(learning_rate, **common)
         self.beta1 = _number("beta1", beta1, 0.0, high=1.0)
         self.beta2 = _number("beta2", beta2, 0.0, high=1.0)
         self.eps = _number("eps", eps, 0.0, open_low=True)
@@ -417,10 +391,9 @@ class AdamW(Adam):
     ----------
     learning_rate, beta1, beta2, eps
         See `Adam`.
-    weight_decay : float, default=0.01
-        See `Optimizer`.
-    l1, l2, clip_norm, clip_value, max_norm
-        See `Optimizer`.
+    **common
+        l1, l2, weight_decay (here 0.01 by default), clip_norm, clip_value and max_norm: see
+        `Optimizer`.
 
     Notes
     -----
@@ -440,26 +413,10 @@ class AdamW(Adam):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        *,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        weight_decay: float = 0.01,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        max_norm: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            beta1,
-            beta2,
-            eps,
-            l1=l1,
-            l2=l2,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            max_norm=max_norm,
-        )
+        common.setdefault("weight_decay", 0.01)
+        super().__init__(learning_rate, beta1, beta2, eps, **common)
 
 
 class Adagrad(Optimizer):
@@ -470,8 +427,8 @@ class Adagrad(Optimizer):
     learning_rate : float, default=0.01
     eps : float, default=1e-7
         Added to the root.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm
-        See `Optimizer`.
+    **common
+        l1, l2, weight_decay, clip_norm, clip_value and max_norm: see `Optimizer`.
 
     Notes
     -----
@@ -489,23 +446,9 @@ class Adagrad(Optimizer):
         self,
         learning_rate: float = 0.01,
         eps: float = 1e-7,
-        *,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        max_norm: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            l1=l1,
-            l2=l2,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            max_norm=max_norm,
-        )
+        super().__init__(learning_rate, **common)
         self.eps = _number("eps", eps, 0.0, open_low=True)
 
     def rule(self) -> dict[str, float]:
@@ -521,8 +464,8 @@ class Lion(Optimizer):
     learning_rate : float, default=1e-4
     beta1, beta2 : float in [0, 1), default=0.9, 0.99
         Shares of the running mean in the step, and of what stays of it.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm
-        See `Optimizer`.
+    **common
+        l1, l2, weight_decay, clip_norm, clip_value and max_norm: see `Optimizer`.
 
     Notes
     -----
@@ -541,23 +484,9 @@ class Lion(Optimizer):
         learning_rate: float = 1e-4,
         beta1: float = 0.9,
         beta2: float = 0.99,
-        *,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        max_norm: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            l1=l1,
-            l2=l2,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            max_norm=max_norm,
-        )
+        super().__init__(learning_rate, **common)
         self.beta1 = _number("beta1", beta1, 0.0, high=1.0)
         self.beta2 = _number("beta2", beta2, 0.0, high=1.0)
 
