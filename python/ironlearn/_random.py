@@ -61,8 +61,8 @@ class Stream:
             items[i], items[j] = items[j], items[i]
 
 
-def words(seed: int, task: int, count: int) -> NDArray[np.uint64]:
-    """Return the first `count` outputs of a stream at once.
+def words(seed: int, task: int, count: int, xp: Any = np) -> NDArray[np.uint64]:
+    """Return the first `count` outputs of a stream at once, as an array of the module `xp`.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def words(seed: int, task: int, count: int) -> NDArray[np.uint64]:
     [483231565967908813]
     """
     # Products of arrays wrap around, as those of the stream do.
-    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+    z = xp.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
     z += np.uint64(Stream(seed, task)._key)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ironlearn.nn.autograd import Context, Function, Tensor, as_tensor
 from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops import Ops
+from ironlearn.nn.functional.shape import reshape
 
 
 class Affine(Function):
@@ -62,8 +63,6 @@ def affine(
     -------
     Tensor of shape (..., O)
     """
-    from ironlearn.nn.functional.shape import reshape
-
     x = as_tensor(x)
     if x.ndim == 2:
         return Affine.apply(x, w, b, activation=activation)

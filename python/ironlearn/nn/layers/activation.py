@@ -12,9 +12,7 @@ def apply_activation(x: Tensor, name: str | None) -> Tensor:
     if name is None or name == "linear":
         return x
     if name == "softmax":
-        from ironlearn.nn.functional.losses import softmax
-
-        return softmax(x)
+        return F.softmax(x)
     return F.activation(x, name)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn.nn.autograd import Tensor
-from ironlearn.nn.backend.device import Array, Device, get_device
+from ironlearn.nn.backend.device import Array, Device, device_of, get_device
+from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
 from ironlearn.nn.initializers import initial
 
 Shape = tuple[int | None, ...]
@@ -311,8 +312,6 @@ class Layer:
 
 def get_device_of(array: Array) -> Device:
     """Return the device of one array."""
-    from ironlearn.nn.backend.device import device_of
-
     return device_of((array,))
 
 
@@ -357,8 +356,6 @@ def positive(owner: str, name: str, value: Any) -> int:
 
 def check_activation(owner: str, name: Any) -> None:
     """Refuse a name that is no activation."""
-    from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
-
     known = (*FUSED, *UNFUSED, "softmax")
     if name is not None and name not in known:
         raise ValueError(f"activation of {owner} must be one of {known} or None, got {name!r}.")

@@ -9,7 +9,8 @@ import numpy as np
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor
 from ironlearn.nn.functional.graph import Adjacency, propagate
-from ironlearn.nn.layers.base import INFERENCE, Layer, Mode, Shape
+from ironlearn.nn.layers.activation import apply_activation
+from ironlearn.nn.layers.base import INFERENCE, Layer, Mode, Parameter, Shape, check_activation
 from ironlearn.nn.layers.dense import Dense
 
 
@@ -45,6 +46,7 @@ class GraphConvolution(Layer):
     """
 
     input_ndim = 2
+    bias: Parameter
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class GraphConvolution(Layer):
             kernel_initializer=kernel_initializer,
         )
         self.units = self._dense.units
-        Dense(units, activation)  # refuses an unknown activation
+        check_activation("GraphConvolution", activation)
         self.activation = activation
         self.use_bias = use_bias
         self.kernel_initializer = kernel_initializer
@@ -80,8 +82,6 @@ class GraphConvolution(Layer):
         self, x: Tensor, adjacency: Adjacency, mode: Mode = INFERENCE
     ) -> Tensor:
         """Compute the output of the nodes `x` in the graph `adjacency`."""
-        from ironlearn.nn.layers.activation import apply_activation
-
         self._expect(x)
         if x.shape[0] != adjacency.shape[1]:
             raise ValueError(
@@ -97,5 +97,3 @@ class GraphConvolution(Layer):
         if self.use_bias:
             y = F.add(y, self.bias)
         return apply_activation(y, self.activation)
-
-    bias: Any

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ironlearn._random import Stream
+from ironlearn._random import unit, words
 from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops.basic import BasicOps
-
-_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class DropoutOps(BasicOps):
@@ -16,17 +15,7 @@ class DropoutOps(BasicOps):
 
     def random_unit(self, seed: int, task: int, shape: tuple[int, ...]) -> Array:
         """Return float64 numbers in [0, 1): those of `ironlearn._random.Stream`."""
-        xp = self.xp
-        size = 1
-        for length in shape:
-            size *= length
-        u64 = xp.uint64
-        z = xp.arange(1, size + 1, dtype=u64) * u64(_GOLDEN)
-        z += u64(Stream(seed, task)._key)
-        z = (z ^ (z >> u64(30))) * u64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> u64(27))) * u64(0x94D049BB133111EB)
-        z = z ^ (z >> u64(31))
-        return ((z >> u64(11)).astype(xp.float64) * 2.0**-53).reshape(shape)
+        return unit(words(seed, task, math.prod(shape), self.xp)).reshape(shape)
 
     def dropout_mask(
         self, seed: int, task: int, shape: tuple[int, ...], rate: float, dtype: Any
