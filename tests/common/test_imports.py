@@ -52,6 +52,7 @@ ROWS = {
 NN_ROWS = {
     "backend": 0,
     "initializers": 0,
+    "settings": 0,
     "autograd": 1,
     "functional": 2,
     "layers": 3,

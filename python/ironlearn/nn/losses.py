@@ -6,7 +6,6 @@ A loss gives one number for each sample; a batch's loss is their weighted mean,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +15,10 @@ from ironlearn.exceptions import InvalidParameterError
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor
 from ironlearn.nn.backend.device import Array
+from ironlearn.nn.settings import Described
 
 
-class Loss:
+class Loss(Described):
     """Base of losses.
 
     A subclass implements `per_sample`; its settings are attributes named as the constructor's.
@@ -47,15 +47,6 @@ class Loss:
         xp = losses.device.xp
         share = weights / xp.maximum(weights.sum(), np.finfo(np.float32).tiny)
         return F.sum(F.mul(losses, Tensor(share.astype(losses.dtype))))
-
-    def config(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names}
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
-        return f"{type(self).__name__}({shown})"
 
 
 def _flat_mean(x: Tensor) -> Tensor:

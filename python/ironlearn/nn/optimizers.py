@@ -30,6 +30,7 @@ from ironlearn.nn.autograd import RowGradient
 from ironlearn.nn.backend.device import Array, Device, device_of
 from ironlearn.nn.backend.ops.optimizer import SLOTS
 from ironlearn.nn.layers.base import Parameter
+from ironlearn.nn.settings import Described
 
 
 def _number(
@@ -59,7 +60,7 @@ class Common(TypedDict, total=False):
 _BY_NAME = frozenset({"common", *Common.__annotations__})
 
 
-class Optimizer:
+class Optimizer(Described):
     """Base of optimizers.
 
     Parameters
@@ -258,10 +259,6 @@ class Optimizer:
         """Return the settings as JSON values."""
         own = [p for p in inspect.signature(type(self)).parameters if p not in _BY_NAME]
         return {name: getattr(self, name) for name in (*own, *Common.__annotations__)}
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
-        return f"{type(self).__name__}({shown})"
 
 
 class SGD(Optimizer):

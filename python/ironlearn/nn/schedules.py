@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from typing import Any
 
 from ironlearn.exceptions import InvalidParameterError
+from ironlearn.nn.settings import Described
 
 
-class Schedule:
+class Schedule(Described):
     """Base of schedules: the rate of each step, from the optimizer's own rate."""
 
     def rate(self, base: float, step: int, steps_per_epoch: int, total_steps: int) -> float:
@@ -35,14 +34,6 @@ class Schedule:
 
     def load_state(self, state: dict[str, float]) -> None:
         """Set what `state` returned."""
-
-    def config(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
-        return f"{type(self).__name__}({shown})"
 
 
 def _positive(name: str, value: float) -> float:
