@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from ironlearn.nn.layers.conv import check_padding, explicit_padding, image_size
 
 class _Pool2D(Layer):
     input_ndim = 4
+    _function: ClassVar[Callable[..., Tensor]]
 
     def __init__(
         self, pool_size: int | Pair = 2, strides: int | Pair | None = None, padding: Any = "valid"
@@ -44,6 +46,12 @@ class _Pool2D(Layer):
             )
         return (*out, channels)
 
+    def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
+        """Compute the output of `x`."""
+        self._expect(x)
+        padding = self.geometry((x.shape[1], x.shape[2]))
+        return self._function(x, self.pool_size, stride=self.strides, padding=padding)
+
 
 class MaxPool2D(_Pool2D):
     """The maximum of each window of an image, channel by channel.
@@ -68,11 +76,7 @@ class MaxPool2D(_Pool2D):
     (14, 14, 3)
     """
 
-    def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
-        """Compute the output of `x`."""
-        self._expect(x)
-        padding = self.geometry((x.shape[1], x.shape[2]))
-        return F.max_pool2d(x, self.pool_size, stride=self.strides, padding=padding)
+    _function = staticmethod(F.max_pool2d)
 
 
 class AvgPool2D(_Pool2D):
@@ -94,11 +98,7 @@ class AvgPool2D(_Pool2D):
     (14, 14, 3)
     """
 
-    def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
-        """Compute the output of `x`."""
-        self._expect(x)
-        padding = self.geometry((x.shape[1], x.shape[2]))
-        return F.avg_pool2d(x, self.pool_size, stride=self.strides, padding=padding)
+    _function = staticmethod(F.avg_pool2d)
 
 
 class _Pool1D(Layer):
