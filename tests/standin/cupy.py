@@ -104,9 +104,7 @@ def _check(name: str, known: list[str] | None, args: tuple[Any, ...], kwargs: An
     starred = any(k.startswith("*") for k in known)
     for key in kwargs:
         if key not in names:
-            raise TypeError(
-                f"{name}() got a keyword argument {key!r} that CuPy's lacks"
-            )
+            raise TypeError(f"{name}() got a keyword argument {key!r} that CuPy's lacks")
     if len(args) > len(names) and not starred:
         raise TypeError(f"{name}() takes {len(names)} arguments, got {len(args)}")
 
