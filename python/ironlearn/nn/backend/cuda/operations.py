@@ -1,10 +1,12 @@
 """Operations of the GPU: the base ones, with kernels where there are some."""
 
 from ironlearn.nn.backend.cuda.activations import CudaActivations
+from ironlearn.nn.backend.cuda.dense import CudaDense
 from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
+    CudaDense,
     CudaActivations,
     Ops,
 ):
