@@ -1,11 +1,13 @@
 """Operations of the GPU: the base ones, with kernels where there are some."""
 
 from ironlearn.nn.backend.cuda.activations import CudaActivations
+from ironlearn.nn.backend.cuda.basic import CudaBasic
 from ironlearn.nn.backend.cuda.dense import CudaDense
 from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
+    CudaBasic,
     CudaDense,
     CudaActivations,
     Ops,
