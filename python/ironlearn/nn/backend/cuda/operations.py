@@ -3,12 +3,14 @@
 from ironlearn.nn.backend.cuda.activations import CudaActivations
 from ironlearn.nn.backend.cuda.basic import CudaBasic
 from ironlearn.nn.backend.cuda.dense import CudaDense
+from ironlearn.nn.backend.cuda.embedding import CudaEmbedding
 from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
     CudaBasic,
     CudaDense,
+    CudaEmbedding,
     CudaActivations,
     Ops,
 ):
