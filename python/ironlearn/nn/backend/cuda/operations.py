@@ -3,6 +3,7 @@
 from ironlearn.nn.backend.cuda.activations import CudaActivations
 from ironlearn.nn.backend.cuda.basic import CudaBasic
 from ironlearn.nn.backend.cuda.dense import CudaDense
+from ironlearn.nn.backend.cuda.dropout import CudaDropout
 from ironlearn.nn.backend.cuda.embedding import CudaEmbedding
 from ironlearn.nn.backend.cuda.graph import CudaGraph
 from ironlearn.nn.backend.ops import Ops
@@ -11,6 +12,7 @@ from ironlearn.nn.backend.ops import Ops
 class CudaOps(
     CudaBasic,
     CudaDense,
+    CudaDropout,
     CudaEmbedding,
     CudaGraph,
     CudaActivations,
