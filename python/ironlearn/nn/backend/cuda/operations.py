@@ -6,6 +6,7 @@ from ironlearn.nn.backend.cuda.dense import CudaDense
 from ironlearn.nn.backend.cuda.dropout import CudaDropout
 from ironlearn.nn.backend.cuda.embedding import CudaEmbedding
 from ironlearn.nn.backend.cuda.graph import CudaGraph
+from ironlearn.nn.backend.cuda.losses import CudaLosses
 from ironlearn.nn.backend.ops import Ops
 
 
@@ -15,6 +16,7 @@ class CudaOps(
     CudaDropout,
     CudaEmbedding,
     CudaGraph,
+    CudaLosses,
     CudaActivations,
     Ops,
 ):
