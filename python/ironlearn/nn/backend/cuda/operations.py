@@ -7,6 +7,7 @@ from ironlearn.nn.backend.cuda.dropout import CudaDropout
 from ironlearn.nn.backend.cuda.embedding import CudaEmbedding
 from ironlearn.nn.backend.cuda.graph import CudaGraph
 from ironlearn.nn.backend.cuda.losses import CudaLosses
+from ironlearn.nn.backend.cuda.normalization import CudaNormalization
 from ironlearn.nn.backend.cuda.optimizer import CudaOptimizer
 from ironlearn.nn.backend.ops import Ops
 
@@ -18,6 +19,7 @@ class CudaOps(
     CudaEmbedding,
     CudaGraph,
     CudaLosses,
+    CudaNormalization,
     CudaOptimizer,
     CudaActivations,
     Ops,
