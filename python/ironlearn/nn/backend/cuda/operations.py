@@ -1,10 +1,12 @@
 """Operations of the GPU: the base ones, with kernels where there are some."""
 
 from ironlearn.nn.backend.cuda.activations import CudaActivations
+from ironlearn.nn.backend.cuda.recurrent import CudaRecurrent
 from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
+    CudaRecurrent,
     CudaActivations,
     Ops,
 ):
