@@ -133,12 +133,13 @@ class ndarray(NDArrayOperatorsMixin):
         if set(kwargs) - _UFUNC_OPTIONS:
             raise TypeError(f"{name}() got {sorted(set(kwargs) - _UFUNC_OPTIONS)}, unknown to CuPy")
         out = kwargs.pop("out", None)
+        kwargs = _unwrap(kwargs)
         if out is not None:
             if not all(isinstance(o, ndarray) for o in out):
                 raise TypeError(f"{name}: out must be arrays of the device")
             kwargs["out"] = tuple(o._value for o in out)
         with np.errstate(all="ignore"):
-            answer = getattr(ufunc, method)(*_unwrap(inputs), **_unwrap(kwargs))
+            answer = getattr(ufunc, method)(*_unwrap(inputs), **kwargs)
         if name == "matmul" and out is None:
             answer = _rounded_product(answer, inputs)
         if out is not None:

@@ -78,7 +78,9 @@ class CudaRecurrent(CudaBase, RecurrentOps):
         keep: bool = True,
     ) -> tuple[Array, Array, Array, _Cache]:
         """Return all states, the last state, the last cell state, and a cache."""
-        y, h, c, gates, cells = self._ahead("lstm", x, w, u, b, None, h0, c0, mask, reverse, keep)
+        y, h, c, gates, cells = self._recurrent_ahead(
+            "lstm", x, w, u, b, None, h0, c0, mask, reverse, keep
+        )
         return y, h, c, ((gates, cells) if keep else ())
 
     @fused(_usual)
@@ -102,7 +104,9 @@ class CudaRecurrent(CudaBase, RecurrentOps):
     ) -> tuple[Array | None, Array, Array, Array, Array, Array]:
         """Return the gradients of x, w, u, b, h0 and c0."""
         gates, cells = cache
-        gz, gs, dh, dc = self._back("lstm", gy, gh, gc, u, cells, c0, gates, mask, reverse)
+        gz, gs, dh, dc = self._recurrent_back(
+            "lstm", gy, gh, gc, u, cells, c0, gates, mask, reverse
+        )
         gu = _product(self, _before(self.xp, y, h0, reverse), gs)
         return (*self._recurrent_inputs(x, w, gz, needs_x), gu, gz.sum(axis=(0, 1)), dh, dc)
 
@@ -121,7 +125,9 @@ class CudaRecurrent(CudaBase, RecurrentOps):
         keep: bool = True,
     ) -> tuple[Array, Array, _Cache]:
         """Return all states, the last state, and a cache."""
-        y, h, _, gates, _ = self._ahead("gru", x, w, u, b, bu, h0, None, mask, reverse, keep)
+        y, h, _, gates, _ = self._recurrent_ahead(
+            "gru", x, w, u, b, bu, h0, None, mask, reverse, keep
+        )
         return y, h, ((gates,) if keep else ())
 
     @fused(_usual)
@@ -144,7 +150,7 @@ class CudaRecurrent(CudaBase, RecurrentOps):
     ) -> tuple[Array | None, Array, Array, Array, Array, Array]:
         """Return the gradients of x, w, u, b, bu and h0."""
         (gates,) = cache
-        gx, gs, dh, _ = self._back("gru", gy, gh, None, u, y, h0, gates, mask, reverse)
+        gx, gs, dh, _ = self._recurrent_back("gru", gy, gh, None, u, y, h0, gates, mask, reverse)
         gu = _product(self, _before(self.xp, y, h0, reverse), gs)
         gb, gbu = gx.sum(axis=(0, 1)), gs.sum(axis=(0, 1))
         return (*self._recurrent_inputs(x, w, gx, needs_x), gu, gb, gbu, dh)
@@ -165,7 +171,9 @@ class CudaRecurrent(CudaBase, RecurrentOps):
     ) -> tuple[Array, Array, _Cache]:
         """Return all states, the last state, and a cache."""
         kind = NUMBERS[activation]
-        y, h, *_ = self._ahead("rnn", x, w, u, b, None, h0, None, mask, reverse, keep, kind)
+        y, h, *_ = self._recurrent_ahead(
+            "rnn", x, w, u, b, None, h0, None, mask, reverse, keep, kind
+        )
         return y, h, ()
 
     @fused(_usual)
@@ -188,11 +196,13 @@ class CudaRecurrent(CudaBase, RecurrentOps):
     ) -> tuple[Array | None, Array, Array, Array, Array]:
         """Return the gradients of x, w, u, b and h0."""
         kind = NUMBERS[activation]
-        gz, gs, dh, _ = self._back("rnn", gy, gh, None, u, y, h0, None, mask, reverse, kind)
+        gz, gs, dh, _ = self._recurrent_back(
+            "rnn", gy, gh, None, u, y, h0, None, mask, reverse, kind
+        )
         gu = _product(self, _before(self.xp, y, h0, reverse), gs)
         return (*self._recurrent_inputs(x, w, gz, needs_x), gu, gz.sum(axis=(0, 1)), dh)
 
-    def _ahead(
+    def _recurrent_ahead(
         self,
         unit: str,
         x: Array,
@@ -224,16 +234,16 @@ class CudaRecurrent(CudaBase, RecurrentOps):
         if walk is not None:
             h, c = xp.empty_like(h0), None if c0 is None else xp.empty_like(c0)
             arrays = (zx, u, b, bu, mask, h0, c0, y, gates, cells, h, c)
-            self._whole(f"{unit}_walk", walk, u, arrays, (n, steps, units, reverse, kind))
+            self._recurrent_walk(f"{unit}_walk", walk, u, arrays, (n, steps, units, reverse, kind))
             return y, h, c, gates, cells
-        h, c = self._wide(h0, h0), None if c0 is None else self._wide(c0, c0)
+        h, c = self._recurrent_state(h0, h0), None if c0 is None else self._recurrent_state(c0, c0)
         rounded = h if h.dtype == x.dtype else h0.copy()
         for t in _order(steps, reverse):
             arrays = (zx, self.matmul(rounded, u), b, bu, mask, h, c, rounded, y, gates, cells)
             self.kernels.each(f"{unit}_step", y, n * units, *arrays, n, steps, t, units, kind)
-        return y, rounded, None if c is None else self._rest(c, None, x), gates, cells
+        return y, rounded, None if c is None else self._recurrent_rest(c, None, x), gates, cells
 
-    def _back(
+    def _recurrent_back(
         self,
         unit: str,
         gy: Array | None,
@@ -261,10 +271,10 @@ class CudaRecurrent(CudaBase, RecurrentOps):
             ut = xp.ascontiguousarray(u.T)
             arrays = (gy, gh, gc, ut, states, first, gates, mask, gx, gs, dh, dc)
             sizes = (n, steps, units, reverse, kind)
-            self._whole(f"{unit}_walk_backward", walk, u, arrays, sizes)
+            self._recurrent_walk(f"{unit}_walk_backward", walk, u, arrays, sizes)
             return gx, gs, dh, dc
-        kept = self._wide(gh, first)
-        dc = self._wide(gc, first) if has_cell else None
+        kept = self._recurrent_state(gh, first)
+        dc = self._recurrent_state(gc, first) if has_cell else None
         dz = xp.empty((n, u.shape[1]), u.dtype)
         product = None
         for t in _order(steps, not reverse):
@@ -272,8 +282,8 @@ class CudaRecurrent(CudaBase, RecurrentOps):
             sizes = (n, steps, t, reverse, units, kind)
             self.kernels.each(f"{unit}_step_backward", u, n * units, *arrays, *sizes)
             product = self.matmul(dz, u.T)
-        dh = self._rest(kept, product, u)
-        return gx, gs, dh, None if dc is None else self._rest(dc, None, u)
+        dh = self._recurrent_rest(kept, product, u)
+        return gx, gs, dh, None if dc is None else self._recurrent_rest(dc, None, u)
 
     def _recurrent_inputs(
         self, x: Array, w: Array, gz: Array, needs_x: bool
@@ -283,7 +293,7 @@ class CudaRecurrent(CudaBase, RecurrentOps):
         gx = self.matmul(rows, w.T).reshape(x.shape) if needs_x else None
         return gx, _product(self, x, gz)
 
-    def _whole(
+    def _recurrent_walk(
         self, name: str, walk: _Walk, like: Array, arrays: tuple[Any, ...], sizes: tuple[int, ...]
     ) -> None:
         """Queue a walk over whole sequences."""
@@ -299,12 +309,12 @@ class CudaRecurrent(CudaBase, RecurrentOps):
             shared=walk.shared,
         )
 
-    def _wide(self, given: Array | None, like: Array) -> Array:
+    def _recurrent_state(self, given: Array | None, like: Array) -> Array:
         """Return a copy of a state, zeros without one, in the precision of computing."""
         dtype = self.xp.float64 if like.dtype == "float64" else self.xp.float32
         return self.xp.zeros(like.shape, dtype) if given is None else given.astype(dtype)
 
-    def _rest(self, state: Array, product: Array | None, like: Array) -> Array:
+    def _recurrent_rest(self, state: Array, product: Array | None, like: Array) -> Array:
         """Return `state` plus `product` as storage takes it."""
         if product is None and state.dtype == like.dtype:
             return state
