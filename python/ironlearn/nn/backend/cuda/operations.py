@@ -1,12 +1,14 @@
 """Operations of the GPU: the base ones, with kernels where there are some."""
 
 from ironlearn.nn.backend.cuda.activations import CudaActivations
+from ironlearn.nn.backend.cuda.attention import CudaAttention
 from ironlearn.nn.backend.cuda.normalization import CudaNormalization
 from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
     CudaNormalization,
+    CudaAttention,
     CudaActivations,
     Ops,
 ):
