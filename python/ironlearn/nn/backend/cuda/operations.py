@@ -9,6 +9,7 @@ from ironlearn.nn.backend.cuda.graph import CudaGraph
 from ironlearn.nn.backend.cuda.losses import CudaLosses
 from ironlearn.nn.backend.cuda.normalization import CudaNormalization
 from ironlearn.nn.backend.cuda.optimizer import CudaOptimizer
+from ironlearn.nn.backend.cuda.recurrent import CudaRecurrent
 from ironlearn.nn.backend.ops import Ops
 
 
@@ -21,6 +22,7 @@ class CudaOps(
     CudaLosses,
     CudaNormalization,
     CudaOptimizer,
+    CudaRecurrent,
     CudaActivations,
     Ops,
 ):
