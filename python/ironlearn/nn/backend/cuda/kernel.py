@@ -95,6 +95,19 @@ def blocks_of(n: int, threads: int = THREADS) -> int:
     return min(-(-n // threads), _MOST_BLOCKS)
 
 
+def rows_of(rows: int, width: int) -> tuple[int, tuple[int, int]]:
+    """Return the grid and the block for rows of `width` elements: a warp or a block for each.
+
+    Examples
+    --------
+    >>> rows_of(10, 64), rows_of(10, 5000)
+    ((3, (32, 4)), (10, (256, 1)))
+    """
+    if width <= 1024:
+        return -(-rows // 4), (32, 4)
+    return rows, (256 if width <= 8192 else 1024, 1)
+
+
 def lanes_of(width: int) -> int:
     """Return how many neighbouring threads share rows of `width`: a power of two up to a warp.
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from ironlearn.nn.backend.cuda.activations import NUMBERS
 from ironlearn.nn.backend.cuda.base import CudaBase
-from ironlearn.nn.backend.cuda.kernel import fused
+from ironlearn.nn.backend.cuda.kernel import fused, rows_of
 from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops.activations import FUSED
 from ironlearn.nn.backend.ops.normalization import NormalizationOps
 
-#: Elements of a set up to which a warp takes it; a block takes larger ones.
-_WARP_SET = 1024
-#: Sets that a block takes whose warps take one each.
-_WARPS = 4
 #: Threads of a block that adds up columns.
 _COLUMN_THREADS = 256
 #: Rows that a thread of it adds up at least, and blocks from which on it adds up more.
@@ -237,7 +233,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         y = xp.empty_like(x)
         mean, rstd = xp.empty(shape, x.dtype), xp.empty(shape, x.dtype)
         total = None if residual is None else xp.empty_like(x)
-        blocks, threads = _sets(mean.size, x.size)
+        blocks, threads = rows_of(mean.size, x.size // mean.size)
         self.kernels.launch(
             "norm_sets",
             x.dtype,
@@ -260,7 +256,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         groups: int,
     ) -> tuple[Array, Array, Array]:
         gx = self.xp.empty_like(x)
-        blocks, threads = _sets(mean.size, x.size)
+        blocks, threads = rows_of(mean.size, x.size // mean.size)
         self.kernels.launch(
             "norm_sets_backward",
             x.dtype,
@@ -339,18 +335,8 @@ class CudaNormalization(CudaBase, NormalizationOps):
         return ggamma, gbeta, parts
 
     def _parts(self, x: Array, chunks: int) -> tuple[Array, Array]:
-        xp = self.xp
-        wide = xp.float64 if x.dtype == xp.float64 else xp.float32
-        shape = (chunks, x.shape[-1])
-        return xp.empty(shape, wide), xp.empty(shape, wide)
-
-
-def _sets(sets: int, elements: int) -> tuple[int, tuple[int, int]]:
-    """Return the grid and the block for sets of equal size, a warp or a block for each."""
-    size = elements // sets
-    if size <= _WARP_SET:
-        return -(-sets // _WARPS), (32, _WARPS)
-    return sets, (256 if size <= 8 * _WARP_SET else 1024, 1)
+        shape, wide = (chunks, x.shape[-1]), self._wide(x.dtype)
+        return self.xp.empty(shape, wide), self.xp.empty(shape, wide)
 
 
 def _columns(rows: int, channels: int) -> tuple[tuple[int, int], tuple[int, int], int]:

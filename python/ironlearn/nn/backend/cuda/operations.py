@@ -1,6 +1,7 @@
 """Operations of the GPU: the base ones, with kernels where there are some."""
 
 from ironlearn.nn.backend.cuda.activations import CudaActivations
+from ironlearn.nn.backend.cuda.attention import CudaAttention
 from ironlearn.nn.backend.cuda.basic import CudaBasic
 from ironlearn.nn.backend.cuda.dense import CudaDense
 from ironlearn.nn.backend.cuda.dropout import CudaDropout
@@ -14,6 +15,7 @@ from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
+    CudaAttention,
     CudaBasic,
     CudaDense,
     CudaDropout,

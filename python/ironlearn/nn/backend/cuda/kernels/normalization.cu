@@ -34,11 +34,6 @@ struct SetWalk {
     }
 };
 
-// The sum over the threads of a row of the block: a warp, or all of a block that is one row.
-static __device__ __forceinline__ acc set_sum(acc v) {
-    return blockDim.x == 32 ? warp_sum(v) : block_sum(v);
-}
-
 extern "C" __global__ void norm_sets(const real *x, const real *residual, const real *gamma,
                                      const real *beta, real *total, real *y, real *mean,
                                      real *rstd, long long sets, long long cells,
@@ -57,12 +52,12 @@ extern "C" __global__ void norm_sets(const real *x, const real *residual, const 
         sum += v;
     }
     const real *from = residual ? total : x;
-    acc centre = set_sum(sum) / (acc)begin.count, squares = 0;
+    acc centre = row_sum(sum) / (acc)begin.count, squares = 0;
     for (SetWalk w = begin; w.more(); w.next()) {
         acc v = get(from, w.at) - centre;
         squares += v * v;
     }
-    acc scale = (acc)1 / sqrt(set_sum(squares) / (acc)begin.count + (acc)eps);
+    acc scale = (acc)1 / sqrt(row_sum(squares) / (acc)begin.count + (acc)eps);
     for (SetWalk w = begin; w.more(); w.next()) {
         acc unit = (get(from, w.at) - centre) * scale;
         put(y, w.at, unit * get(gamma, w.channel) + get(beta, w.channel));
@@ -87,8 +82,8 @@ extern "C" __global__ void norm_sets_backward(const real *gy, const real *gtotal
         sum += g;
         dot += g * ((get(x, w.at) - centre) * scale);
     }
-    sum = set_sum(sum) / (acc)begin.count;
-    dot = set_sum(dot) / (acc)begin.count;
+    sum = row_sum(sum) / (acc)begin.count;
+    dot = row_sum(dot) / (acc)begin.count;
     for (SetWalk w = begin; w.more(); w.next()) {
         acc g = get(gy, w.at) * get(gamma, w.channel);
         acc v = (g - sum - (get(x, w.at) - centre) * scale * dot) * scale;

@@ -134,6 +134,15 @@ static __device__ acc block_max(acc v) {
     return v;
 }
 
+// The same over a row of the block's threads: a warp (blockDim.x 32, any blockDim.y), or the whole
+// block (blockDim.y 1).
+static __device__ __forceinline__ acc row_sum(acc v) {
+    return blockDim.x == 32 ? warp_sum(v) : block_sum(v);
+}
+static __device__ __forceinline__ acc row_max(acc v) {
+    return blockDim.x == 32 ? warp_max(v) : block_max(v);
+}
+
 // Activations by number; `ironlearn.nn.backend.cuda.activations` has their names.
 enum Activation {
     LINEAR,
