@@ -1,10 +1,16 @@
 """Operations of the GPU: the base ones, with kernels where there are some."""
 
 from ironlearn.nn.backend.cuda.activations import CudaActivations
+from ironlearn.nn.backend.cuda.convpool import CudaConvPool
+from ironlearn.nn.backend.cuda.pooling import CudaPooling
+from ironlearn.nn.backend.cuda.resampling import CudaResampling
 from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
+    CudaConvPool,
+    CudaPooling,
+    CudaResampling,
     CudaActivations,
     Ops,
 ):
