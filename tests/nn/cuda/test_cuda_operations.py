@@ -94,15 +94,3 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
             for got, want in zip(flat(arrays[key]), flat(was), strict=True):
                 if gpu.owns(got):
                     assert gpu.receive(got).tobytes() == gpu.receive(want).tobytes(), key
-
-
-def test_families_keep_their_helpers_apart() -> None:
-    """A helper of one family would take the place of another's of the same name."""
-    owner: dict[str, type] = {}
-    for family in CudaOps.__mro__:
-        if not family.__module__.startswith("ironlearn.nn.backend.cuda."):
-            continue
-        for name in vars(family):
-            if name.startswith("_") and not name.startswith("__"):
-                assert name not in owner, f"{family.__name__} and {owner[name].__name__}: {name}"
-                owner[name] = family
