@@ -104,9 +104,7 @@ def _check(name: str, known: list[str] | None, args: tuple[Any, ...], kwargs: An
     starred = any(k.startswith("*") for k in known)
     for key in kwargs:
         if key not in names:
-            raise TypeError(
-                f"{name}() got a keyword argument {key!r} that CuPy's lacks"
-            )
+            raise TypeError(f"{name}() got a keyword argument {key!r} that CuPy's lacks")
     if len(args) > len(names) and not starred:
         raise TypeError(f"{name}() takes {len(names)} arguments, got {len(args)}")
 
@@ -135,12 +133,15 @@ class ndarray(NDArrayOperatorsMixin):
         if set(kwargs) - _UFUNC_OPTIONS:
             raise TypeError(f"{name}() got {sorted(set(kwargs) - _UFUNC_OPTIONS)}, unknown to CuPy")
         out = kwargs.pop("out", None)
+        kwargs = _unwrap(kwargs)
         if out is not None:
             if not all(isinstance(o, ndarray) for o in out):
                 raise TypeError(f"{name}: out must be arrays of the device")
             kwargs["out"] = tuple(o._value for o in out)
         with np.errstate(all="ignore"):
-            answer = getattr(ufunc, method)(*_unwrap(inputs), **_unwrap(kwargs))
+            answer = getattr(ufunc, method)(*_unwrap(inputs), **kwargs)
+        if name == "matmul" and out is None:
+            answer = _rounded_product(answer, inputs)
         if out is not None:
             return out[0] if len(out) == 1 else out
         return _wrap(answer)
@@ -270,6 +271,11 @@ class ndarray(NDArrayOperatorsMixin):
 
 
 ndarray.__module__ = "cupy"
+
+
+def _rounded_product(answer: Any, factors: Any) -> Any:
+    """Round a product of bfloat16 back to it, as cuBLAS does; NumPy leaves it in float32."""
+    return answer.astype(np.promote_types(*(a.dtype for a in factors)), copy=False)
 
 
 def _note_masks(key: Any) -> None:
@@ -499,6 +505,8 @@ class _Module(types.ModuleType):
                 raise TypeError("cupy.repeat takes repeats as a number or a list")
             with np.errstate(all="ignore"):
                 answer = getattr(np, name)(*_unwrap(args), **_unwrap(kwargs))
+            if name == "matmul" and kwargs.get("out") is None:
+                answer = _rounded_product(answer, args)
             if name in _CREATING:
                 answer = _garbage(answer.shape, answer.dtype)
             return answer if name in _HOST_ANSWERS else _wrap(answer)
@@ -550,7 +558,16 @@ class _Module(types.ModuleType):
 
     def from_dlpack(self, array: Any, **kwargs: Any) -> ndarray:
         """Share another library's array of this device."""
-        return ndarray._of(np.from_dlpack(array))
+
+        class Host:
+            # The memory is the host's, whatever the array says.
+            def __dlpack__(self, **wishes: Any) -> Any:
+                return array.__dlpack__()
+
+            def __dlpack_device__(self) -> tuple[int, int]:
+                return (1, 0)
+
+        return ndarray._of(np.from_dlpack(Host()))
 
     def get_array_module(self, *args: Any) -> Any:
         """Return the module of the arrays."""

@@ -40,6 +40,8 @@ class Case:
         Precisions to be compared.
     kernels : bool
         At least one kernel of our own must be launched; False for what array code computes.
+    waits : bool
+        The operation is documented to wait for the device.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Case:
     factor: float = 1.0
     dtypes: tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
     kernels: bool = True
+    waits: bool = False
 
     def __str__(self) -> str:
         return f"{self.operations[0]}-{self.name}"

@@ -56,7 +56,9 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
     if name not in case.dtypes:
         return
     dtype = dtype_named(name)
-    expected = flat(case.run(Ops(np), {k: _widened(v, dtype) for k, v in case.arrays.items()}))
+    with np.errstate(all="ignore"):
+        wide = {k: _widened(v, dtype) for k, v in case.arrays.items()}
+        expected = flat(case.run(Ops(np), wide))
     arrays = {k: _send(gpu, v, dtype) for k, v in case.arrays.items()}
     before = copy.deepcopy(arrays)
     counts.reset()
@@ -64,7 +66,8 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
     stands_in = "standin" in gpu.xp.__version__
     if stands_in:
         assert (counts.launches > 0) == case.kernels
-        assert (counts.waits, counts.to_host) == (0, 0), "the operation waited for the device"
+        waited = counts.waits > 0 or counts.to_host > 0
+        assert waited == case.waits, "whether the operation waits for the device"
     assert len(answer) == len(expected)
     for got, want in zip(answer, expected, strict=True):
         if want is None:
@@ -78,7 +81,7 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
             np.testing.assert_array_equal(value, want)
             continue
         assert got.dtype == dtype
-        scale = max(1.0, float(np.abs(want).max(initial=0)))
+        scale = max(1.0, float(np.abs(want[np.isfinite(want)]).max(initial=0)))
         np.testing.assert_allclose(
             value.astype(np.float64),
             want,
@@ -89,4 +92,20 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
         for key, was in before.items():
             for got, want in zip(flat(arrays[key]), flat(was), strict=True):
                 if gpu.owns(got):
+<<<<<<< HEAD
+                    assert gpu.receive(got).tobytes() == gpu.receive(want).tobytes(), key
+=======
                     np.testing.assert_array_equal(gpu.receive(got), gpu.receive(want))
+
+
+def test_families_keep_their_helpers_apart() -> None:
+    """A helper of one family would take the place of another's of the same name."""
+    owner: dict[str, type] = {}
+    for family in CudaOps.__mro__:
+        if not family.__module__.startswith("ironlearn.nn.backend.cuda."):
+            continue
+        for name in vars(family):
+            if name.startswith("_") and not name.startswith("__"):
+                assert name not in owner, f"{family.__name__} and {owner[name].__name__}: {name}"
+                owner[name] = family
+>>>>>>> k4

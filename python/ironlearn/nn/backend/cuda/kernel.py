@@ -95,6 +95,17 @@ def blocks_of(n: int, threads: int = THREADS) -> int:
     return min(-(-n // threads), _MOST_BLOCKS)
 
 
+def lanes_of(width: int) -> int:
+    """Return how many neighbouring threads share rows of `width`: a power of two up to a warp.
+
+    Examples
+    --------
+    >>> lanes_of(1), lanes_of(5), lanes_of(300)
+    (1, 8, 32)
+    """
+    return min(32, 1 << max(width - 1, 0).bit_length())
+
+
 def _passed(value: Any) -> Any:
     if value is None:
         return 0
@@ -108,9 +119,10 @@ def _passed(value: Any) -> Any:
 class fused:
     """Mark a method of the GPU's operations as an override by a kernel.
 
-    The override is called when all float arrays among the arguments are of one of the dtypes that
-    kernels are compiled for (those that are not in C order are copied into it first) and
-    `accepts`, if given, agrees; otherwise the base operation of the same name is.
+    The override is called when all float arrays among the arguments (and dtypes, where one is an
+    argument) are of one of the dtypes that kernels are compiled for (arrays that are not in C
+    order are copied into it first) and `accepts`, if given, agrees; otherwise the base operation
+    of the same name is.
 
     Parameters
     ----------
@@ -159,4 +171,6 @@ def _ready(xp: Any, value: Any, seen: set[str]) -> Any:
         return value if value.flags.c_contiguous else xp.ascontiguousarray(value)
     if isinstance(value, tuple) and any(isinstance(item, xp.ndarray) for item in value):
         return tuple(_ready(xp, item, seen) for item in value)
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        seen.add(str(np.dtype(value)))
     return value
