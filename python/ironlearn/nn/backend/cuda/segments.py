@@ -8,8 +8,8 @@ from ironlearn.nn.backend.device import Array
 
 #: Groups of threads that share a place's entries, at least.
 _PARTS = 8
-#: The most blocks a grid has along its second axis.
-_MOST_ACROSS = 65535
+#: Blocks side by side over the columns; those of wider rows go on to further columns.
+_MOST_ACROSS = 64
 
 
 def segment_sums(
