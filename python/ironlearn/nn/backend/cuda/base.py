@@ -14,3 +14,7 @@ class CudaBase(BasicOps):
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         self.kernels = Kernels(xp)
+
+    def _wide(self, dtype: Any) -> Any:
+        """Return the dtype that kernels for arrays of `dtype` compute in."""
+        return self.xp.float64 if dtype == self.xp.float64 else self.xp.float32

@@ -15,6 +15,9 @@ from ironlearn.nn.backend.device import Array
 THREADS = 256
 #: Blocks of a grid whose threads go on to further elements.
 _MOST_BLOCKS = 1 << 16
+_WARP = 32
+#: Threads that keep a large GPU busy.
+_MANY_THREADS = 1 << 17
 
 
 class Kernels:
@@ -83,6 +86,22 @@ class Kernels:
         """Queue a kernel whose threads walk over `n` elements of arrays of the dtype of `like`."""
         self.launch(name, like.dtype, blocks_of(n), THREADS, *arguments)
 
+    def cells(
+        self, name: str, like: Array, cells: int, channels: int, *arguments: Any, before: int = 0
+    ) -> None:
+        """Queue a kernel that walks over `cells` cells of `channels` channels each.
+
+        The kernel's last parameters are `cells`, `channels` and the binary logarithm of how many
+        threads share a cell. It gets `before` blocks more than the walk wants, for other work.
+        """
+        shift = 0
+        while 1 << shift < min(channels, THREADS) and (
+            1 << shift < _WARP or cells << shift < _MANY_THREADS
+        ):
+            shift += 1
+        blocks = before + blocks_of(cells << shift)
+        self.launch(name, like.dtype, blocks, THREADS, *arguments, cells, channels, shift)
+
 
 def blocks_of(n: int, threads: int = THREADS) -> int:
     """Return the blocks for a walk over `n` elements; the kernel strides on where they are few.
@@ -93,6 +112,19 @@ def blocks_of(n: int, threads: int = THREADS) -> int:
     (0, 1, 2)
     """
     return min(-(-n // threads), _MOST_BLOCKS)
+
+
+def rows_of(rows: int, width: int) -> tuple[int, tuple[int, int]]:
+    """Return the grid and the block for rows of `width` elements: a warp or a block for each.
+
+    Examples
+    --------
+    >>> rows_of(10, 64), rows_of(10, 5000)
+    ((3, (32, 4)), (10, (256, 1)))
+    """
+    if width <= 1024:
+        return -(-rows // 4), (32, 4)
+    return rows, (256 if width <= 8192 else 1024, 1)
 
 
 def lanes_of(width: int) -> int:
