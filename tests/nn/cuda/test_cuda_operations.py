@@ -92,10 +92,7 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
         for key, was in before.items():
             for got, want in zip(flat(arrays[key]), flat(was), strict=True):
                 if gpu.owns(got):
-<<<<<<< HEAD
                     assert gpu.receive(got).tobytes() == gpu.receive(want).tobytes(), key
-=======
-                    np.testing.assert_array_equal(gpu.receive(got), gpu.receive(want))
 
 
 def test_families_keep_their_helpers_apart() -> None:
@@ -108,4 +105,3 @@ def test_families_keep_their_helpers_apart() -> None:
             if name.startswith("_") and not name.startswith("__"):
                 assert name not in owner, f"{family.__name__} and {owner[name].__name__}: {name}"
                 owner[name] = family
->>>>>>> k4

@@ -15,6 +15,7 @@ from ironlearn.nn.backend.ops import Ops
 
 
 class CudaOps(
+    CudaAttention,
     CudaBasic,
     CudaDense,
     CudaDropout,
@@ -22,7 +23,6 @@ class CudaOps(
     CudaGraph,
     CudaLosses,
     CudaNormalization,
-    CudaAttention,
     CudaOptimizer,
     CudaRecurrent,
     CudaActivations,
