@@ -66,6 +66,7 @@ NN_ROWS = {
     "data": 4,
     "history": 4,
     "metrics": 4,
+    "precision": 4,
     "plan": 5,
     "inference": 5.5,
     "models": 6,
@@ -75,6 +76,7 @@ NN_ROWS = {
     "diagnosis": 6.5,
     "callbacks": 7,
     "executors": 7,
+    "queued": 7,
     "train": 7,
 }
 

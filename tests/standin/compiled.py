@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def build(code: str, options: tuple[str, ...]) -> Path:
     )
     whole = SHIM.read_text() + code + "\n" + pointer + "\n".join(launchers) + "\n"
     flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-ffp-contract=off", "-x", "c++"]
+    if sys.platform.startswith("linux"):
+        # A kernel may have the name of a function of the C library.
+        flags += ["-Wl,-Bsymbolic"]
     flags += [option for option in options if option.startswith("-D")]
     key = hashlib.sha256(("\0".join(flags) + whole).encode()).hexdigest()[:32]
     folder = Path(tempfile.gettempdir()) / f"ironlearn-standin-{os.getuid()}"
@@ -156,6 +160,8 @@ class Compiled:
         # A Python number is passed as eight bytes; a NumPy one as what it is.
         if type(argument) is not wanted:
             raise TypeError(f"kernel {name}: a {kind} is wanted, got {argument!r}")
+        if kind != "double" and not -(2**63) <= argument < 2**63:
+            raise OverflowError(f"kernel {name}: {argument} has more than 64 bits")
         make = {"long long": ctypes.c_longlong, "int": ctypes.c_int, "double": ctypes.c_double}
         return make[kind](argument)
 

@@ -24,9 +24,19 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __constant__ static
+#ifdef __ELF__
+// All in one place, so that each block finds garbage there.
+#define __shared__ static __attribute__((section("shim_shared")))
+#else
 #define __shared__ static
+#endif
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
+
+#ifdef __ELF__
+extern unsigned char __start_shim_shared[] __attribute__((weak, visibility("hidden")));
+extern unsigned char __stop_shim_shared[] __attribute__((weak, visibility("hidden")));
+#endif
 
 struct Dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -37,7 +47,9 @@ static const int warpSize = 32;
 namespace shim {
 enum State { READY, AT_BLOCK, AT_WARP, DONE };
 const int MOST = 1024;
-const size_t STACK = 64 << 10, SHARED = 100 << 10;
+const size_t STACK = 64 << 10, SHARED = 48 << 10;
+// Bytes behind the dynamic shared memory that must stay as they were.
+const size_t BEHIND = 1 << 10;
 
 // A context is used to get onto a thread's stack once; jumps, which make no system call, go to and
 // fro from then on. The stack serves the thread of the same number of all later blocks.
@@ -52,7 +64,8 @@ static Thread threads[MOST];
 static jmp_buf scheduler;
 static int n_threads, current, order;
 static char *stacks;
-alignas(16) static unsigned char dynamic_shared[SHARED];
+alignas(16) static unsigned char dynamic_shared[SHARED + BEHIND];
+static size_t dynamic_bytes;
 static unsigned long long exchange[MOST];
 static const char *failure;
 static void (*body)(void **);
@@ -103,7 +116,11 @@ inline bool release(int first, int last, State at) {
     return false;
 }
 inline void block() {
-    memset(dynamic_shared, 0xFF, sizeof dynamic_shared);
+    memset(dynamic_shared, 0xFF, dynamic_bytes + BEHIND);
+#ifdef __ELF__
+    if (__start_shim_shared)
+        memset(__start_shim_shared, 0xFF, __stop_shim_shared - __start_shim_shared);
+#endif
     for (int i = 0; i < n_threads; i++) {
         Thread &t = threads[i];
         unsigned n = i;
@@ -126,7 +143,12 @@ inline void block() {
             }
             all_done = all_done && threads[i].state == DONE;
         }
-        if (all_done) return;
+        if (all_done) {
+            for (size_t i = 0; i < BEHIND; i++)
+                if (dynamic_shared[dynamic_bytes + i] != 0xFF)
+                    failure = "a block wrote beyond its dynamic shared memory";
+            return;
+        }
         for (int first = 0; first < n_threads; first += warpSize) {
             int last = first + warpSize < n_threads ? first + warpSize : n_threads;
             ran = release(first, last, AT_WARP) || ran;
@@ -150,7 +172,8 @@ inline const char *launch(void (*function)(void **), void **arguments, const uns
     blockDim = {threads_of_block[0], threads_of_block[1], threads_of_block[2]};
     n_threads = blockDim.x * blockDim.y * blockDim.z;
     if (n_threads < 1 || n_threads > MOST) return "a block has 1 to 1024 threads";
-    if (shared > 48 << 10) return "a block has at most 48 KiB of shared memory";
+    dynamic_bytes = shared;
+    if (shared > SHARED) return "a block has at most 48 KiB of shared memory";
     if (!stacks) {
         void *memory = mmap(nullptr, STACK * MOST, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -50,10 +50,28 @@ def _step(
     return Case(name, ("optimizer_step",), arrays, run)
 
 
+def _of_fewer_bits(ops: Any, a: Any) -> Any:
+    # Numbers that have no rounding error in either precision.
+    grads = [a["grads"].astype(np.float16)]
+    ops.optimizer_step("momentum", [a["w"]], grads, [[a["v"]]], _EXACT, [False])
+    return a["w"], a["v"]
+
+
+_EXACT = {"lr": 0.25, "momentum": 0.5}
+_WHOLE = {name: _rng.integers(-8, 9, (3, 4)).astype(np.float64) for name in ("w", "grads", "v")}
+
 CASES = [
     *(_step(kind, kind) for kind in SLOTS),
     *(_step(f"{kind} with penalties", kind, **_PENALTIES) for kind in SLOTS),
     _step("more arrays than a launch takes", "adam", ((2, 3),) * 35),
     _step("large", "momentum", ((5000,), (3,), (2048,), (2049,))),
     _step("strided", "momentum", transposed=True),
+    Case(
+        "gradients of fewer bits",
+        ("optimizer_step",),
+        _WHOLE,
+        _of_fewer_bits,
+        dtypes=("float32", "float64"),
+        factor=0.0,
+    ),
 ]

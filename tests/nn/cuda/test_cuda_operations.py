@@ -33,11 +33,12 @@ def test_signatures_are_the_same() -> None:
         ], name
 
 
-def _send(device: Any, value: Any, dtype: np.dtype[Any]) -> Any:
+def send(device: Any, value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return host arrays on the device, floats as `dtype`; nested sequences keep their form."""
     if isinstance(value, np.ndarray):
         return device.send(value.astype(dtype) if value.dtype.kind == "f" else value)
     if isinstance(value, list | tuple):
-        return type(value)(_send(device, item, dtype) for item in value)
+        return type(value)(send(device, item, dtype) for item in value)
     return value
 
 
@@ -59,7 +60,7 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
     with np.errstate(all="ignore"):
         wide = {k: _widened(v, dtype) for k, v in case.arrays.items()}
         expected = flat(case.run(Ops(np), wide))
-    arrays = {k: _send(gpu, v, dtype) for k, v in case.arrays.items()}
+    arrays = {k: send(gpu, v, dtype) for k, v in case.arrays.items()}
     before = copy.deepcopy(arrays)
     counts.reset()
     answer = flat(case.run(gpu.ops, arrays))
@@ -93,15 +94,3 @@ def test_operation(gpu: Any, case: Case, name: str) -> None:
             for got, want in zip(flat(arrays[key]), flat(was), strict=True):
                 if gpu.owns(got):
                     assert gpu.receive(got).tobytes() == gpu.receive(want).tobytes(), key
-
-
-def test_families_keep_their_helpers_apart() -> None:
-    """A helper of one family would take the place of another's of the same name."""
-    owner: dict[str, type] = {}
-    for family in CudaOps.__mro__:
-        if not family.__module__.startswith("ironlearn.nn.backend.cuda."):
-            continue
-        for name in vars(family):
-            if name.startswith("_") and not name.startswith("__"):
-                assert name not in owner, f"{family.__name__} and {owner[name].__name__}: {name}"
-                owner[name] = family

@@ -61,6 +61,10 @@ class Device:
     def synchronize(self) -> None:
         """Wait until everything queued is done."""
 
+    def memory(self) -> tuple[int, int] | None:
+        """Return the free and the total bytes of the device; ``None`` where it cannot tell."""
+        return None
+
     def __repr__(self) -> str:
         return f"<Device {self.name}>"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ironlearn.nn.backend.cuda.base import CudaBase
 from ironlearn.nn.backend.cuda.kernel import fused
 from ironlearn.nn.backend.cuda.reduce import column_sums
@@ -28,7 +30,8 @@ def _places(shape: tuple[int, ...], index: Any, values: Array) -> bool:
 
 
 def _is_numbers(key: Any) -> bool:
-    return hasattr(key, "dtype") and key.dtype.kind in "iu" and key.ndim > 0
+    known = hasattr(key, "dtype") and not isinstance(key, np.ndarray | np.generic)
+    return known and key.dtype.kind in "iu" and key.ndim > 0
 
 
 def _folds(array: Array, shape: tuple[int, ...]) -> bool:

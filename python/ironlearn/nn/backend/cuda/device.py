@@ -177,6 +177,8 @@ class CudaDevice(Device):
             core.set_compute_type(np.float32, before)
 
     def memory(self) -> tuple[int, int]:
-        """Return the free and the total bytes of the GPU; what CuPy's pool keeps is not free."""
-        free, total = self._device.mem_info
-        return int(free), int(total)
+        """Return the free and the total bytes of the GPU; what no array uses counts as free."""
+        with self._device:
+            pool = self.xp.get_default_memory_pool()
+            free, total = self._device.mem_info
+            return int(free) + int(pool.total_bytes()) - int(pool.used_bytes()), int(total)

@@ -15,6 +15,9 @@ from ironlearn.nn.backend.device import Array
 THREADS = 256
 #: Blocks of a grid whose threads go on to further elements.
 _MOST_BLOCKS = 1 << 16
+_WARP = 32
+#: Threads that keep a large GPU busy.
+_MANY_THREADS = 1 << 17
 
 
 class Kernels:
@@ -82,6 +85,22 @@ class Kernels:
     def each(self, name: str, like: Array, n: int, *arguments: Any) -> None:
         """Queue a kernel whose threads walk over `n` elements of arrays of the dtype of `like`."""
         self.launch(name, like.dtype, blocks_of(n), THREADS, *arguments)
+
+    def cells(
+        self, name: str, like: Array, cells: int, channels: int, *arguments: Any, before: int = 0
+    ) -> None:
+        """Queue a kernel that walks over `cells` cells of `channels` channels each.
+
+        The kernel's last parameters are `cells`, `channels` and the binary logarithm of how many
+        threads share a cell. It gets `before` blocks more than the walk wants, for other work.
+        """
+        shift = 0
+        while 1 << shift < min(channels, THREADS) and (
+            1 << shift < _WARP or cells << shift < _MANY_THREADS
+        ):
+            shift += 1
+        blocks = before + blocks_of(cells << shift)
+        self.launch(name, like.dtype, blocks, THREADS, *arguments, cells, channels, shift)
 
 
 def blocks_of(n: int, threads: int = THREADS) -> int:

@@ -4,6 +4,7 @@ from ironlearn.nn.backend.cuda.activations import CudaActivations
 from ironlearn.nn.backend.cuda.attention import CudaAttention
 from ironlearn.nn.backend.cuda.basic import CudaBasic
 from ironlearn.nn.backend.cuda.capsule import CudaCapsule
+from ironlearn.nn.backend.cuda.convpool import CudaConvPool
 from ironlearn.nn.backend.cuda.ctc import CudaCTC
 from ironlearn.nn.backend.cuda.dense import CudaDense
 from ironlearn.nn.backend.cuda.dropout import CudaDropout
@@ -12,7 +13,9 @@ from ironlearn.nn.backend.cuda.graph import CudaGraph
 from ironlearn.nn.backend.cuda.losses import CudaLosses
 from ironlearn.nn.backend.cuda.normalization import CudaNormalization
 from ironlearn.nn.backend.cuda.optimizer import CudaOptimizer
+from ironlearn.nn.backend.cuda.pooling import CudaPooling
 from ironlearn.nn.backend.cuda.recurrent import CudaRecurrent
+from ironlearn.nn.backend.cuda.resampling import CudaResampling
 from ironlearn.nn.backend.ops import Ops
 
 
@@ -21,6 +24,7 @@ class CudaOps(
     CudaBasic,
     CudaCapsule,
     CudaCTC,
+    CudaConvPool,
     CudaDense,
     CudaDropout,
     CudaEmbedding,
@@ -28,7 +32,9 @@ class CudaOps(
     CudaLosses,
     CudaNormalization,
     CudaOptimizer,
+    CudaPooling,
     CudaRecurrent,
+    CudaResampling,
     CudaActivations,
     Ops,
 ):

@@ -98,6 +98,20 @@ static __device__ __forceinline__ long long stride_of_grid() {
     return (long long)gridDim.x * blockDim.x;
 }
 
+// a / b of numbers that are not negative; a GPU divides 32 bits several times as fast as 64.
+static __device__ __forceinline__ long long quotient(long long a, long long b) {
+    return ((a | b) >> 32) == 0 ? (long long)((unsigned)a / (unsigned)b) : a / b;
+}
+
+// A walk over cells that hold channels side by side: 2^shift neighbouring threads take a cell
+// together and go over its channels, so that neighbours read and write neighbours. The block's size
+// is a multiple of 2^shift (see `Kernels.cells`).
+#define EACH_CELL(cell, cells, shift)                                                              \
+    for (long long cell = first_element() >> (shift); cell < (cells);                              \
+         cell += stride_of_grid() >> (shift))
+#define EACH_CHANNEL(c, channels, shift)                                                           \
+    for (long long c = threadIdx.x & ((1u << (shift)) - 1); c < (channels); c += 1ll << (shift))
+
 // The larger of two; a NaN wins, as in NumPy's maximum.
 static __device__ __forceinline__ acc larger(acc a, acc b) { return a > b || a != a ? a : b; }
 
