@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.nn.autograd import Tensor
+from ironlearn.nn.autograd import Tensor, arrays_among
 from ironlearn.nn.backend.device import Array, Device, device_of, get_device
 from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
 from ironlearn.nn.initializers import initial
@@ -193,8 +193,18 @@ class Layer:
         raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call `forward`."""
-        return self.forward(*args, **kwargs)
+        """Call `forward`, on the device of the first input."""
+        x = args[0] if args else None
+        try:
+            if not isinstance(x, Tensor) or isinstance(x.data, np.ndarray):
+                return self.forward(*args, **kwargs)
+            # Layers also compute between their functions, which enter it each for itself.
+            with x.device.context():
+                return self.forward(*args, **kwargs)
+        except TypeError:
+            # A mask may be another device's.
+            device_of(arrays_among((args, kwargs)))
+            raise
 
     def compute_mask(self, x: Tensor, mask: Array | None) -> Array | None:
         """Return the mask of the output: by default that of the input."""
