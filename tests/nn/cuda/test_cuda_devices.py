@@ -218,11 +218,23 @@ def test_names_are_checked(use: str, name: Any) -> None:
         _uses()[use](name)
 
 
-def test_a_failed_move_changes_nothing(gpu: Any) -> None:
-    network = Sequential([L.Dense(2)]).initialize((3,))
-    before = network.state()
+def test_a_failed_move_changes_nothing(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Sequential([L.Dense(2), L.BatchNorm()]).initialize((3,))
+    held = [*network.parameters(), *network.named_buffers().values()]
+    before = [value.data for value in held]
     with pytest.raises(RuntimeError, match="cuda:7"):
         network.to_device("cuda:7")
-    assert all(isinstance(p.data, np.ndarray) for p in network.parameters())
-    for key, value in network.state().items():
-        np.testing.assert_array_equal(value, before[key])
+    sent = 0
+    send = gpu.send
+
+    def full(array: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent == 3:
+            raise standin_cupy.OutOfMemoryError("Out of memory allocating 512 bytes")
+        return send(array)
+
+    monkeypatch.setattr(gpu, "send", full)
+    with pytest.raises(MemoryError, match="Out of memory"):
+        network.to_device(gpu)
+    assert all(value.data is was for value, was in zip(held, before, strict=True))

@@ -288,14 +288,20 @@ class Layer:
         return self
 
     def to_device(self, device: str | Device) -> Self:
-        """Move all parameters and buffers to `device`; shared ones stay shared."""
+        """Move all parameters and buffers to `device`; shared ones stay shared.
+
+        Where that fails, for lack of memory for example, none has moved.
+        """
         target = get_device(device)
+        moved: list[tuple[Parameter | Buffer, Array]] = []
         for value in self._held().values():
             source = get_device_of(value.data)
             if source is not target:
-                value.data = target.send(source.receive(value.data))
-                if isinstance(value, Parameter):
-                    value.grad = None
+                moved.append((value, target.send(source.receive(value.data))))
+        for value, array in moved:
+            value.data = array
+            if isinstance(value, Parameter):
+                value.grad = None
         return self
 
     def astype(self, dtype: Any) -> Self:
