@@ -275,6 +275,10 @@ class _Runner:
             raise InvalidParameterError(
                 f"executor must be 'auto', 'eager' or 'plan', got {executor!r}."
             )
+        if executor == "plan" and precision != "float32":
+            raise InvalidParameterError(
+                f"executor='plan' computes in float32 only, precision is {precision!r}."
+            )
         self.network = network
         self.device = get_device(device)
         self.version = version
@@ -323,7 +327,7 @@ class _Runner:
             if self.precision is None:
                 yield
             else:
-                with self.precision.products(), self.precision.copies():
+                with self.precision.computing(), self.precision.copies():
                     yield
         except self.device.out_of_memory as error:
             size = "" if batch_size is None else f" of {batch_size} samples"

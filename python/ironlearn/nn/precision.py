@@ -145,11 +145,14 @@ class Precision:
                     f"precision={name!r} needs a network of float32, its parameters are {kinds[0]}."
                 )
 
-    def products(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which products are rounded as the precision says."""
+    def computing(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context to compute in: what the precision asks for holds there."""
         if self.name == "tf32":
             context: contextlib.AbstractContextManager[Any] = self.device.tf32()  # type: ignore[attr-defined]
             return context
+        if self.scale is not None:
+            # Gradients may overflow, that is how the factor is found.
+            return np.errstate(all="ignore")
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
@@ -160,9 +163,8 @@ class Precision:
             return
         kept = [p.data for p in self._parameters]
         try:
-            with self.device.context():
-                for p, data in zip(self._parameters, kept, strict=True):
-                    p.data = data.astype(self.half)
+            for p, copy in zip(self._parameters, _cast(self.device, kept, self.half), strict=True):
+                p.data = copy
             yield
         finally:
             for p, data in zip(self._parameters, kept, strict=True):
@@ -201,17 +203,24 @@ class Precision:
         """
         if self.half is None:
             return None
-        found = []
+        grads: list[Any] = []
+        for p in self._parameters:
+            grads.append(p.grad)
+            p.grad = None
+        scale = 1.0 if self.scale is None else 1.0 / self.scale.value
+        dense = [i for i, g in enumerate(grads) if g is not None and type(g) is not RowGradient]
+        wide = _cast(self.device, [grads[i] for i in dense], np.dtype(np.float32), scale)
+        for i, grad in zip(dense, wide, strict=True):
+            grads[i] = grad
         with self.device.context():
-            for i, p in enumerate(self._parameters):
-                grad, p.grad = p.grad, None
-                grad = self._widened(grad)
-                earlier = None if before is None else before[i]
-                if grad is None or earlier is None:
-                    found.append(earlier if grad is None else grad)
-                else:
-                    found.append(earlier + grad)
-        return found
+            for i, grad in enumerate(grads):
+                if isinstance(grad, RowGradient):
+                    ids, rows = zip(*grad.parts, strict=True)
+                    parts = _cast(self.device, list(rows), np.dtype(np.float32), scale)
+                    grads[i] = RowGradient(list(zip(ids, parts, strict=True)), grad.shape)
+                if before is not None and before[i] is not None:
+                    grads[i] = before[i] if grad is None else before[i] + grads[i]
+        return grads
 
     def give(self, gradients: list[Any] | None) -> None:
         """Give the parameters the gradients that `collect` returned."""
@@ -219,13 +228,47 @@ class Precision:
             for p, grad in zip(self._parameters, gradients, strict=True):
                 p.grad = grad
 
-    def _widened(self, grad: Any) -> Any:
-        if grad is None:
-            return None
-        if isinstance(grad, RowGradient):
-            return RowGradient([(ids, self._widened(g)) for ids, g in grad.parts], grad.shape)
-        wide: Array = grad.astype(np.float32)
-        return wide if self.scale is None else wide * (1.0 / self.scale.value)
+
+def _cast(
+    device: Device, arrays: list[Array], dtype: np.dtype[Any], scale: float = 1.0
+) -> list[Array]:
+    """Return `arrays`, cast to `dtype` and multiplied by `scale` there."""
+    xp = device.xp
+    with device.context():
+        # Small arrays are joined first: one pass over all of them instead of one for each.
+        joined = [
+            i
+            for i, a in enumerate(arrays)
+            if device.asynchronous and a.nbytes < _JOINED_BYTES and a.dtype == arrays[0].dtype
+        ]
+        found = list(arrays)
+        if len(joined) > 1:
+            rest = xp.zeros(_ALIGNED, arrays[0].dtype)
+            pieces, starts, length = [], [], 0
+            for i in joined:
+                size = arrays[i].size
+                starts.append(length)
+                pieces += [arrays[i].reshape(-1), rest[: -size % _ALIGNED]]
+                length += size + -size % _ALIGNED
+            whole = _scaled(xp.concatenate(pieces), dtype, scale)
+            for i, start in zip(joined, starts, strict=True):
+                found[i] = whole[start : start + arrays[i].size].reshape(arrays[i].shape)
+        else:
+            joined = []
+        for i in set(range(len(arrays))) - set(joined):
+            found[i] = _scaled(arrays[i], dtype, scale)
+        return found
+
+
+#: Arrays of fewer bytes are joined before they are cast.
+_JOINED_BYTES = 1 << 20
+#: Each of them begins at a multiple of so many elements, so that kernels find it aligned.
+_ALIGNED = 64
+
+
+def _scaled(array: Array, dtype: np.dtype[Any], scale: float) -> Array:
+    cast = array.astype(dtype)
+    return cast if scale == 1.0 else cast * scale
 
 
 def _half(name: str) -> np.dtype[Any]:

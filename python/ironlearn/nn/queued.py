@@ -136,7 +136,7 @@ class Queued(Eager):
         """Compute the gradients of a step."""
         gradients: list[Any] | None = None
         parts = []
-        with self.precision.products(), self.precision.copies():
+        with self.precision.computing(), self.precision.copies():
             weights, whole = weights_of(batches)
             for number, (batch, weight) in enumerate(zip(batches, weights, strict=True)):
                 outputs, value, targets, shares = self._forward(batch, self._mode(step, number))
