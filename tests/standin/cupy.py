@@ -414,6 +414,23 @@ class CUDARuntimeError(RuntimeError):
 _pool = MemoryPool()
 
 
+class _Core:
+    """What products of matrices are computed in: CuPy's own setting, which changes nothing here."""
+
+    _routines_linalg = types.SimpleNamespace(COMPUTE_TYPE_TF32="tf32")
+
+    def __init__(self) -> None:
+        self._types: dict[str, Any] = {}
+
+    def get_compute_type(self, dtype: Any) -> Any:
+        """Return the setting for a dtype."""
+        return self._types.get(np.dtype(dtype).char, "default")
+
+    def set_compute_type(self, dtype: Any, compute_type: Any) -> None:
+        """Change it."""
+        self._types[np.dtype(dtype).char] = compute_type
+
+
 class RawModule:
     """Kernels, compiled for the CPU."""
 
@@ -505,6 +522,7 @@ class _Module(types.ModuleType):
 
     ndarray, RawModule = ndarray, RawModule
     cuda = _Cuda("cupy.cuda")
+    _core = _Core()
     __version__ = f"{_API['cupy']}+standin"
 
     def __getattr__(self, name: str) -> Any:
