@@ -11,7 +11,8 @@ import numpy as np
 from ironlearn.exceptions import InvalidParameterError, MissingExtraError
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import RowGradient, Tensor
-from ironlearn.nn.backend.device import Array, Device
+from ironlearn.nn.backend.device import Device
+from ironlearn.nn.backend.joined import scaled
 from ironlearn.nn.layers.base import Layer, Parameter
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
@@ -163,7 +164,7 @@ class Precision:
             return
         kept = [p.data for p in self._parameters]
         try:
-            for p, copy in zip(self._parameters, _cast(self.device, kept, self.half), strict=True):
+            for p, copy in zip(self._parameters, scaled(self.device, kept, self.half), strict=True):
                 p.data = copy
             yield
         finally:
@@ -209,14 +210,14 @@ class Precision:
             p.grad = None
         scale = 1.0 if self.scale is None else 1.0 / self.scale.value
         dense = [i for i, g in enumerate(grads) if g is not None and type(g) is not RowGradient]
-        wide = _cast(self.device, [grads[i] for i in dense], np.dtype(np.float32), scale)
+        wide = scaled(self.device, [grads[i] for i in dense], np.dtype(np.float32), scale)
         for i, grad in zip(dense, wide, strict=True):
             grads[i] = grad
         with self.device.context():
             for i, grad in enumerate(grads):
                 if isinstance(grad, RowGradient):
                     ids, rows = zip(*grad.parts, strict=True)
-                    parts = _cast(self.device, list(rows), np.dtype(np.float32), scale)
+                    parts = scaled(self.device, list(rows), np.dtype(np.float32), scale)
                     grads[i] = RowGradient(list(zip(ids, parts, strict=True)), grad.shape)
                 if before is not None and before[i] is not None:
                     grads[i] = before[i] if grad is None else before[i] + grads[i]
@@ -227,48 +228,6 @@ class Precision:
         if gradients is not None:
             for p, grad in zip(self._parameters, gradients, strict=True):
                 p.grad = grad
-
-
-def _cast(
-    device: Device, arrays: list[Array], dtype: np.dtype[Any], scale: float = 1.0
-) -> list[Array]:
-    """Return `arrays`, cast to `dtype` and multiplied by `scale` there."""
-    xp = device.xp
-    with device.context():
-        # Small arrays are joined first: one pass over all of them instead of one for each.
-        joined = [
-            i
-            for i, a in enumerate(arrays)
-            if device.asynchronous and a.nbytes < _JOINED_BYTES and a.dtype == arrays[0].dtype
-        ]
-        found = list(arrays)
-        if len(joined) > 1:
-            rest = xp.zeros(_ALIGNED, arrays[0].dtype)
-            pieces, starts, length = [], [], 0
-            for i in joined:
-                size = arrays[i].size
-                starts.append(length)
-                pieces += [arrays[i].reshape(-1), rest[: -size % _ALIGNED]]
-                length += size + -size % _ALIGNED
-            whole = _scaled(xp.concatenate(pieces), dtype, scale)
-            for i, start in zip(joined, starts, strict=True):
-                found[i] = whole[start : start + arrays[i].size].reshape(arrays[i].shape)
-        else:
-            joined = []
-        for i in set(range(len(arrays))) - set(joined):
-            found[i] = _scaled(arrays[i], dtype, scale)
-        return found
-
-
-#: Arrays of fewer bytes are joined before they are cast.
-_JOINED_BYTES = 1 << 20
-#: Each of them begins at a multiple of so many elements, so that kernels find it aligned.
-_ALIGNED = 64
-
-
-def _scaled(array: Array, dtype: np.dtype[Any], scale: float) -> Array:
-    cast = array.astype(dtype)
-    return cast if scale == 1.0 else cast * scale
 
 
 def _half(name: str) -> np.dtype[Any]:

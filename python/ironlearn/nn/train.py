@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +31,7 @@ from ironlearn.nn.diagnosis import all_finite, first_not_finite
 from ironlearn.nn.executors import Eager, NotFinite, Planned, Pulled, reason_against_plan
 from ironlearn.nn.history import History
 from ironlearn.nn.inference import evaluate, no_memory, predict, require_built
+from ironlearn.nn.interrupt import first_ctrl_c
 from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.losses import get_loss
 from ironlearn.nn.metrics import Metric, Totals, resolve
@@ -324,7 +323,7 @@ class Trainer:
     def _train(self, validation: Batches | None, monitor: str) -> None:
         begun: list[Callback] = []
         try:
-            with _ctrl_c() as pressed:
+            with first_ctrl_c() as pressed, self.device.context():
                 self._pressed = pressed
                 for callback in self._run:
                     begun.append(callback)
@@ -536,29 +535,3 @@ class Trainer:
         self.totals = totals
         self._last_rate = float(progress["learning_rate"])
         self._elapsed = float(progress["elapsed"])
-
-
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C into an item of a list; the second raises KeyboardInterrupt.
-
-    Only where Python's own handler is set and in the main thread: elsewhere somebody else decides.
-    """
-    pressed: list[bool] = []
-
-    def note(number: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if ours:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
