@@ -214,7 +214,11 @@ class Queued(Eager):
         scaling = None if scale is None else scale.state()
 
         def put_back() -> None:
-            rest = iter(copies)
+            with self.device.context():
+                for array, copy in zip(arrays, copies, strict=True):
+                    # In place: others may share the array.
+                    array[...] = copy
+            rest = iter(arrays)
             for holder in (*parameters, *self.buffers):
                 holder.data = next(rest)
             for slot in optimizer.slots.values():

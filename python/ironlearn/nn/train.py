@@ -17,6 +17,7 @@ from ironlearn.exceptions import (
     ModelFileError,
 )
 from ironlearn.nn.backend.device import Device, get_device
+from ironlearn.nn.backend.ops.optimizer import SLOTS
 from ironlearn.nn.callbacks import (
     Callback,
     Checkpoint,
@@ -86,6 +87,13 @@ class Trainer:
     callbacks : sequence of Callback and callables
         See `ironlearn.nn.callbacks`; a function is called as ``function(trainer, record)`` after
         each epoch and ends the training by returning ``True``.
+
+    Raises
+    ------
+    InvalidParameterError
+        A parameter is not accepted.
+    MemoryError
+        The device has no memory for the network.
 
     Attributes
     ----------
@@ -172,9 +180,12 @@ class Trainer:
         self._seed_drawn = not isinstance(random_state, int)
         self.verbose = int(verbose)
         self.callbacks = [as_callback(callback) for callback in callbacks or ()]
-        network.to_device(self.device)
         self.precision = Precision(precision, network, self.device)
-        self.optimizer.bind(network.parameters())
+        try:
+            network.to_device(self.device)
+            self.optimizer.bind(network.parameters())
+        except self.device.out_of_memory as error:
+            raise self._no_room(error) from None
         self._run: list[Callback] = list(self.callbacks)
         self._begin(0)
 
@@ -460,6 +471,17 @@ class Trainer:
         self._kept = None
         self.optimizer.bind(self.network.parameters())
         return f"the network has the weights of step {step} again"
+
+    def _no_room(self, error: BaseException) -> MemoryError:
+        """Return the error that says that the network itself found no memory."""
+        size = sum(p.data.nbytes for p in self.network.parameters()) / 2**20
+        slots = len(SLOTS[self.optimizer.kind])
+        return no_memory(
+            self.device,
+            error,
+            f"placing a network of {size:.0f} MiB and the optimizer's {slots} arrays of that size",
+            "A smaller network, or an optimizer that keeps fewer arrays, needs less",
+        )
 
     def _too_large(self, error: BaseException, step: Any) -> MemoryError:
         """Return the error that says what found no memory."""

@@ -278,14 +278,17 @@ class Layer:
         return self
 
     def to_device(self, device: str | Device) -> Self:
-        """Move all parameters and buffers to `device`; shared ones stay shared."""
+        """Move all parameters and buffers to `device`, all or none; shared ones stay shared."""
         target = get_device(device)
+        moved = []
         for value in self._held().values():
             source = get_device_of(value.data)
             if source is not target:
-                value.data = target.send(source.receive(value.data))
-                if isinstance(value, Parameter):
-                    value.grad = None
+                moved.append((value, target.send(source.receive(value.data))))
+        for value, data in moved:
+            value.data = data
+            if isinstance(value, Parameter):
+                value.grad = None
         return self
 
     def astype(self, dtype: Any) -> Self:
