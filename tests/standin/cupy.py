@@ -519,8 +519,27 @@ class _Cuda(types.ModuleType):
         return contextlib.nullcontext()
 
 
+class _Core:
+    """What is used of ``cupy._core``: how products are computed."""
+
+    _routines_linalg = types.SimpleNamespace(COMPUTE_TYPE_TF32=7)
+
+    def __init__(self) -> None:
+        self._types: dict[Any, int] = {}
+
+    def get_compute_type(self, dtype: Any) -> int:
+        """Return the setting for products of `dtype`; 1 is CuPy's default."""
+        return self._types.get(np.dtype(dtype), 1)
+
+    def set_compute_type(self, dtype: Any, compute_type: int) -> None:
+        """Change the setting. Products stay as NumPy has them."""
+        self._types[np.dtype(dtype)] = compute_type
+
+
 class _Module(types.ModuleType):
     """The module ``cupy``."""
+
+    _core = _Core()
 
     ndarray, RawModule = ndarray, RawModule
     cuda = _Cuda("cupy.cuda")

@@ -114,6 +114,8 @@ class BatchNorm(_Normalization):
         if not mode.training:
             mean, var = self.running_mean.data, self.running_var.data
             y = F.batch_norm_inference(x, self.gamma, self.beta, mean, var, self.eps, fused)
+            # The statistics stay in float32 where the network computes in 16 bits.
+            y = F.cast(y, x.dtype)
             return apply_activation(y, rest)
         y, batch_mean, batch_var = F.batch_norm(x, self.gamma, self.beta, self.eps, fused)
         count = x.data.size // x.shape[-1]
