@@ -155,6 +155,7 @@ class EfficientNetLite0(Layer):
         if self.top is not None:
             self.top.kernel.data = weights.dense("_fc.weight", 1280, 1000)
             self.top.bias.data = weights.take("_fc.bias", (1000,))
+        weights.finish("_fc.", "num_batches_tracked")
         return self
 
 

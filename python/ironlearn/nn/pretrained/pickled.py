@@ -45,6 +45,7 @@ _VALUES = frozenset(
     }
 )
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_KEYS = (str, int, float, bool, type(None))
 _SKIPPED = frozenset({"PROTO", "FRAME"})
 
 
@@ -200,7 +201,7 @@ class _Machine:
         self.stack.append(tuple(self._to_mark()))
 
     def _dict(self, _: Any) -> None:
-        self.stack.append(_pairs(self._to_mark()))
+        self.stack.append(pairs(self._to_mark()))
 
     def _tuple1(self, _: Any) -> None:
         self.stack.append((self._pop(),))
@@ -223,11 +224,11 @@ class _Machine:
 
     def _setitem(self, _: Any) -> None:
         value, key = self._pop(), self._pop()
-        self._container(dict).update(_pairs([key, value]))
+        self._container(dict).update(pairs([key, value]))
 
     def _setitems(self, _: Any) -> None:
         items = self._to_mark()
-        self._container(dict).update(_pairs(items))
+        self._container(dict).update(pairs(items))
 
     def _container(self, kind: type) -> Any:
         if not isinstance(self.stack[-1], kind):
@@ -271,10 +272,23 @@ class _Machine:
         self.stack.append(self.persistent(self._pop()))
 
 
-def _pairs(items: list[Any]) -> dict[Any, Any]:
+def pairs(items: list[Any]) -> dict[Any, Any]:
+    """Return the dict of keys and values that take turns in `items`.
+
+    Raises
+    ------
+    ModelFileError
+        A key is neither a string, nor a number, nor a tuple of such.
+    """
     if len(items) % 2:
         raise ModelFileError("the pickle has a key without a value.")
     keys = items[::2]
-    if not all(isinstance(key, str | int | float | bool | tuple | type(None)) for key in keys):
+    # Only flat tuples: the hash of tuples within tuples that share their parts, of which a few
+    # hundred bytes can make 60 levels, would take years.
+    if not all(
+        isinstance(part, _KEYS)
+        for key in keys
+        for part in (key if isinstance(key, tuple) else (key,))
+    ):
         raise ModelFileError("the pickle has a key that is no string or number.")
     return dict(zip(keys, items[1::2], strict=True))

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from ironlearn.exceptions import MissingExtraError, ModelFileError
 
+#: Bytes that an archive or an HDF5 file may hold for each byte that it has: both can compress.
+_GROWTH = 64
+_UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -26,7 +29,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray
-        In the file's own order of axes; bfloat16 becomes float32, which holds it exactly.
+        In the file's own order of axes. float16 stays float16; bfloat16 becomes float32, which
+        holds it exactly; PyTorch's quantized tensors become the float32 numbers that they stand
+        for. Other integers stay integers: `dequantize` finds scales that are arrays of their own.
 
     Raises
     ------
@@ -53,20 +58,20 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         head = opened.read(8)
     if head == _HDF5:
         return _read_hdf5(file)
+    from ironlearn.nn.pretrained.checkpoint import ZIP_ERRORS, read_checkpoint
+
     if head[:4] == b"PK\x03\x04":
-        from zipfile import BadZipFile, ZipFile
+        from zipfile import ZipFile
 
         try:
             with ZipFile(file) as archive:
                 names = archive.namelist()
-        except (BadZipFile, ValueError, NotImplementedError, UnicodeError) as error:
+        except ZIP_ERRORS as error:
             raise ModelFileError(f"{file} is a damaged zip archive: {error}") from error
         if "model.weights.h5" in names:
             return _read_keras(file)
     elif head[:1] != b"\x80":
         return _read_safetensors(file)
-    from ironlearn.nn.pretrained.checkpoint import read_checkpoint
-
     return read_checkpoint(file)
 
 
@@ -84,6 +89,7 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError, deserialize
 
     try:
+        # Its own parser of JSON is not ours: what is nested too deeply is refused before it.
         json.loads(data[8 : 8 + size])
         entries = deserialize(data)
     except (SafetensorError, ValueError, RecursionError) as error:
@@ -94,8 +100,11 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         "F16": "<f2",
         "BF16": "<u2",
         "I64": "<i8",
+        "U64": "<u8",
         "I32": "<i4",
+        "U32": "<u4",
         "I16": "<i2",
+        "U16": "<u2",
         "I8": "|i1",
         "U8": "|u1",
         "BOOL": "|b1",
@@ -124,17 +133,21 @@ def _h5py() -> Any:
 
 def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
     import io
-    from zipfile import BadZipFile, ZipFile
+    from zipfile import ZipFile
+
+    from ironlearn.nn.pretrained.checkpoint import ZIP_ERRORS
 
     _h5py()
-    try:
-        with ZipFile(path) as archive:
+    with path.open("rb") as opened:
+        size = opened.seek(0, io.SEEK_END)
+        try:
+            archive = ZipFile(opened)
             info = archive.getinfo("model.weights.h5")
-            if info.file_size > 64 * max(1, info.compress_size):
-                raise ModelFileError(f"{path}: model.weights.h5 is compressed beyond belief.")
+            if info.file_size > _GROWTH * min(size, max(1, info.compress_size)):
+                raise ModelFileError("model.weights.h5 is compressed beyond belief.")
             data = archive.read(info)
-    except (BadZipFile, KeyError, EOFError, RuntimeError, ValueError) as error:
-        raise ModelFileError(f"{path} is damaged: {error}") from error
+        except ZIP_ERRORS as error:
+            raise ModelFileError(f"{path} is damaged: {error}") from error
     return _read_hdf5(path, io.BytesIO(data))
 
 
@@ -144,22 +157,30 @@ def _read_hdf5(path: Path, data: Any = None) -> dict[str, NDArray[Any]]:
     h5py = _h5py()
     size = path.stat().st_size if data is None else len(data.getbuffer())
     found: dict[str, NDArray[Any]] = {}
+    left = _GROWTH * size
 
     def visit(name: str, thing: Any) -> None:
+        nonlocal left
         if not isinstance(thing, h5py.Dataset):
             return
-        if thing.dtype.kind not in "fiub" or thing.external or thing.is_virtual:
+        # HDF5 has no bfloat16: Keras stores two opaque bytes and says so beside them.
+        wide = thing.dtype == np.dtype("V2") and thing.attrs.get("dtype") == "bfloat16"
+        if (thing.dtype.kind not in "fiub" and not wide) or thing.external or thing.is_virtual:
             raise ModelFileError(f"{path}: {name!r} is no array of numbers of this file.")
-        if thing.nbytes > 64 * size:
+        left -= 2 * thing.nbytes
+        if left < 0:
             raise ModelFileError(f"{path}: {name!r} is larger than its file can hold.")
-        found[name] = np.asarray(thing[()])
+        array = np.asarray(thing[()])
+        if wide:
+            array = (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+        found[name] = array
 
     try:
         with h5py.File(path if data is None else data, "r") as file:
             file.visititems(visit)
     except ModelFileError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (*_UNFIT, OSError, RuntimeError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
     if not found:
         raise ModelFileError(f"{path} holds no arrays.")
