@@ -126,11 +126,10 @@ class _Tensor:
         storage, offset, shape, strides = arguments[:4]
         if not isinstance(storage, _Storage):
             raise ModelFileError("a tensor has no storage.")
-        numbers = (offset, *shape, *strides)
         if (
             len(shape) != len(strides)
             or len(shape) > _MAX_AXES
-            or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers)
+            or not all(type(n) is int and 0 <= n < 1 << 48 for n in (offset, *shape, *strides))
         ):
             raise ModelFileError("a tensor's offset, shape and strides do not fit.")
         self.storage, self.offset = storage, offset
@@ -196,10 +195,22 @@ class _Quantized:
 
 
 def _table() -> dict[str, Callable[[tuple[Any, ...]], Any]]:
+    copied = 0
+
     def ordered(arguments: tuple[Any, ...]) -> Attributes:
+        # Python 2 wrote the items as an argument. A file can name one long list again and again.
+        nonlocal copied
         (items,) = arguments or ((),)
-        flat = [value for key, item in items for value in (key, item)]
-        return Attributes(pairs(flat))
+        copied += len(items)
+        if copied > _MAX_TENSORS:
+            raise ModelFileError(f"the ordered dicts have more than {_MAX_TENSORS} items.")
+        return Attributes(pairs([value for key, item in items for value in (key, item)]))
+
+    def size(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        (numbers,) = arguments
+        if len(numbers) > _MAX_AXES:
+            raise ModelFileError(f"a size has more than {_MAX_AXES} numbers.")
+        return tuple(numbers)
 
     def parameter(arguments: tuple[Any, ...]) -> Any:
         if not arguments or not isinstance(arguments[0], _Tensor | _Quantized):
@@ -215,7 +226,7 @@ def _table() -> dict[str, Callable[[tuple[Any, ...]], Any]]:
         "torch._utils._rebuild_tensor_v2": _Tensor,
         "torch._utils._rebuild_qtensor": _Quantized,
         "torch._utils._rebuild_parameter": parameter,
-        "torch.Size": lambda arguments: tuple(arguments[0]),
+        "torch.Size": size,
     }
     table |= {f"torch.{name}": refused for name in (*_STORAGES, *_NAMES)}
     return table

@@ -108,7 +108,6 @@ def interpret(
         ArithmeticError,
         AttributeError,
         LookupError,
-        MemoryError,
         TypeError,
         ValueError,
     ) as error:
@@ -151,7 +150,7 @@ class _Machine:
 
     # Stack and memo ---------------------------------------------------------------------------
 
-    def _pop(self) -> Any:
+    def _take(self) -> Any:
         value = self.stack.pop()
         if value is _MARK:
             raise ModelFileError("the pickle's marks do not fit.")
@@ -166,6 +165,9 @@ class _Machine:
 
     def _mark(self, _: Any) -> None:
         self.stack.append(_MARK)
+
+    def _pop(self, _: Any) -> None:
+        self.stack.pop()
 
     def _pop_mark(self, _: Any) -> None:
         self._to_mark()
@@ -204,18 +206,18 @@ class _Machine:
         self.stack.append(pairs(self._to_mark()))
 
     def _tuple1(self, _: Any) -> None:
-        self.stack.append((self._pop(),))
+        self.stack.append((self._take(),))
 
     def _tuple2(self, _: Any) -> None:
-        b, a = self._pop(), self._pop()
+        b, a = self._take(), self._take()
         self.stack.append((a, b))
 
     def _tuple3(self, _: Any) -> None:
-        c, b, a = self._pop(), self._pop(), self._pop()
+        c, b, a = self._take(), self._take(), self._take()
         self.stack.append((a, b, c))
 
     def _append(self, _: Any) -> None:
-        value = self._pop()
+        value = self._take()
         self._container(list).append(value)
 
     def _appends(self, _: Any) -> None:
@@ -223,7 +225,7 @@ class _Machine:
         self._container(list).extend(items)
 
     def _setitem(self, _: Any) -> None:
-        value, key = self._pop(), self._pop()
+        value, key = self._take(), self._take()
         self._container(dict).update(pairs([key, value]))
 
     def _setitems(self, _: Any) -> None:
@@ -252,24 +254,24 @@ class _Machine:
         self._find(module, name)
 
     def _stack_global(self, _: Any) -> None:
-        name, module = self._pop(), self._pop()
+        name, module = self._take(), self._take()
         self._find(module, name)
 
     def _reduce(self, _: Any) -> None:
-        arguments, function = self._pop(), self._pop()
+        arguments, function = self._take(), self._take()
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise ModelFileError("the pickle calls what is no function.")
         self.stack.append(function.call(arguments))
 
     def _build(self, _: Any) -> None:
-        self._pop()
+        self._take()
         if not isinstance(self.stack[-1], Attributes):
             raise ModelFileError(
                 f"the pickle sets attributes of a {type(self.stack[-1]).__name__}."
             )
 
     def _binpersid(self, _: Any) -> None:
-        self.stack.append(self.persistent(self._pop()))
+        self.stack.append(self.persistent(self._take()))
 
 
 def pairs(items: list[Any]) -> dict[Any, Any]:

@@ -8,11 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ironlearn.exceptions import MissingExtraError, ModelFileError
+from ironlearn.exceptions import ModelFileError
 
-#: Bytes that an archive or an HDF5 file may hold for each byte that it has: both can compress.
+#: Bytes that a compressed archive may hold for each byte that it has.
 _GROWTH = 64
-_UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -23,7 +22,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     ----------
     path : str or path-like
         A safetensors file, a PyTorch checkpoint (of ``torch.save``, in the zip form or the older
-        one), or Keras's ``.weights.h5`` or ``.keras`` (needs h5py). The content decides, not the
+        one), or Keras's ``.weights.h5``, ``.keras`` or older ``.h5``. The content decides, not the
         name.
 
     Returns
@@ -38,8 +37,6 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     ModelFileError
         The file is none of these, is damaged, or holds anything but plain data. Nothing in a file
         is ever executed.
-    MissingExtraError
-        The file is Keras's and h5py is not installed.
     OSError
         The file cannot be read.
 
@@ -57,7 +54,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     with file.open("rb") as opened:
         head = opened.read(8)
     if head == _HDF5:
-        return _read_hdf5(file)
+        return _read_hdf5(file, file.read_bytes())
     from ironlearn.nn.pretrained.checkpoint import ZIP_ERRORS, read_checkpoint
 
     if head[:4] == b"PK\x03\x04":
@@ -114,21 +111,17 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         kind = entry["dtype"]
         if kind not in kinds:
             raise ModelFileError(f"{path}: {name!r} is of the type {kind}, which is not read.")
-        array = np.frombuffer(bytearray(entry["data"]), kinds[kind]).reshape(entry["shape"])
+        try:
+            array = np.frombuffer(bytearray(entry["data"]), kinds[kind]).reshape(entry["shape"])
+        except (OverflowError, TypeError, ValueError) as error:
+            # Arrays without elements may claim sizes that NumPy does not have.
+            raise ModelFileError(
+                f"{path}: {name!r} has an impossible shape {entry['shape']}: {error}"
+            ) from error
         if kind == "BF16":
             array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
         found[name] = array
     return found
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError(
-            "weights of Keras need h5py: pip install 'ironlearn[keras]'."
-        ) from error
-    return h5py
 
 
 def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
@@ -137,7 +130,6 @@ def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
 
     from ironlearn.nn.pretrained.checkpoint import ZIP_ERRORS
 
-    _h5py()
     with path.open("rb") as opened:
         size = opened.seek(0, io.SEEK_END)
         try:
@@ -148,40 +140,16 @@ def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
             data = archive.read(info)
         except ZIP_ERRORS as error:
             raise ModelFileError(f"{path} is damaged: {error}") from error
-    return _read_hdf5(path, io.BytesIO(data))
+    return _read_hdf5(path, data)
 
 
-def _read_hdf5(path: Path, data: Any = None) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    h5py = _h5py()
-    size = path.stat().st_size if data is None else len(data.getbuffer())
-    found: dict[str, NDArray[Any]] = {}
-    left = _GROWTH * size
-
-    def visit(name: str, thing: Any) -> None:
-        nonlocal left
-        if not isinstance(thing, h5py.Dataset):
-            return
-        # HDF5 has no bfloat16: Keras stores two opaque bytes and says so beside them.
-        wide = thing.dtype == np.dtype("V2") and thing.attrs.get("dtype") == "bfloat16"
-        if (thing.dtype.kind not in "fiub" and not wide) or thing.external or thing.is_virtual:
-            raise ModelFileError(f"{path}: {name!r} is no array of numbers of this file.")
-        left -= 2 * thing.nbytes
-        if left < 0:
-            raise ModelFileError(f"{path}: {name!r} is larger than its file can hold.")
-        array = np.asarray(thing[()])
-        if wide:
-            array = (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-        found[name] = array
+def _read_hdf5(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
+    from ironlearn.nn.pretrained.hdf5 import read_hdf5
 
     try:
-        with h5py.File(path if data is None else data, "r") as file:
-            file.visititems(visit)
-    except ModelFileError:
-        raise
-    except (*_UNFIT, OSError, RuntimeError) as error:
-        raise ModelFileError(f"{path} is damaged: {error}") from error
+        found = read_hdf5(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     if not found:
         raise ModelFileError(f"{path} holds no arrays.")
     return found
