@@ -32,10 +32,10 @@ class Weights:
         self._prefix = prefix
         self._used: set[str] = set()
 
-    def within(self, prefix: str) -> Weights:
-        """Return the arrays whose names begin with `prefix` and a dot, under the rest."""
+    def within(self, prefix: str, separator: str = ".") -> Weights:
+        """Return the arrays whose names begin with `prefix` and `separator`, under the rest."""
         inner = copy.copy(self)
-        inner._prefix = f"{self._prefix}{prefix}."
+        inner._prefix = f"{self._prefix}{prefix}{separator}"
         return inner
 
     def finish(self, *ignored: str) -> None:
@@ -100,13 +100,3 @@ class Weights:
         height, width, inputs, outputs = shape
         kernel = self.take(name, (outputs, inputs, height, width))
         return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
-
-    def batch_norm(self, name: str, channels: int, eps: float) -> tuple[Array, Array]:
-        """Return the factor and the offset that a batch normalization is in prediction."""
-        inner = self.within(name)
-        gain, offset, mean, var = (
-            inner.take(part, (channels,)).astype(np.float64)
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        factor = gain / np.sqrt(var + eps)
-        return factor, offset - mean * factor
