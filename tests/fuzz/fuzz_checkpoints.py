@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import concurrent.futures
 import importlib.metadata
 import json
 import multiprocessing
@@ -35,12 +36,12 @@ from ironlearn.bench.stamp import stamp
 
 #: Shares of the readers.
 SHARES = {
-    "pytorch-zip": 0.2,
+    "pytorch-zip": 0.15,
     "pytorch-chain": 0.2,
-    "safetensors": 0.25,
-    "keras-h5": 0.2,
-    "keras-zip": 0.05,
-    "model-file": 0.1,
+    "safetensors": 0.35,
+    "keras-h5": 0.23,
+    "keras-zip": 0.02,
+    "model-file": 0.05,
 }
 MEMORY = 256 << 20
 #: Seconds without a sign of life after which a process counts as hanging in native code.
@@ -170,8 +171,9 @@ def main(arguments: list[str]) -> int:
     """Fuzz, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the result to this file")
-    parser.add_argument("--inputs", type=int, default=1_100_000, help="files, all readers together")
+    parser.add_argument("--inputs", type=int, default=1_040_000, help="files, all readers together")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="readers at the same time")
     parser.add_argument("--only", choices=tuple(READERS), help="one reader")
     parser.add_argument("--number", type=int, help="show one input of --only")
     parser.add_argument("--folder", default="/dev/shm", help="where files are written for reading")
@@ -191,15 +193,23 @@ def main(arguments: list[str]) -> int:
         "limits": {"memory_bytes": MEMORY, "cpu_seconds": guard.SECONDS, "growth": guard.GROWTH},
         "readers": {},
     }
-    for reader in [chosen.only] if chosen.only else READERS:
-        count = chosen.inputs if chosen.only else round(chosen.inputs * SHARES[reader])
-        found = fuzz(reader, chosen.seed, count, chosen.folder, chosen.keep)
-        results["readers"][reader] = found
-        print(f"{reader}: {count} inputs, {found['outcomes']}, {found['seconds']}", flush=True)
-        results["inputs"] = sum(r["inputs"] for r in results["readers"].values())
-        results["failures"] = sum(len(r["failures"]) for r in results["readers"].values())
-        if chosen.json:
-            chosen.json.write_text(json.dumps(results, indent=1) + "\n")
+    shares = {chosen.only: 1.0} if chosen.only else SHARES
+    with concurrent.futures.ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
+        # Each has a process of its own; the threads only wait for them.
+        waiting = {
+            pool.submit(
+                fuzz, name, chosen.seed, round(chosen.inputs * share), chosen.folder, chosen.keep
+            ): name
+            for name, share in shares.items()
+        }
+        for done in concurrent.futures.as_completed(waiting):
+            reader, found = waiting[done], done.result()
+            results["readers"][reader] = found
+            print(f"{reader}: {found['inputs']} inputs, {found['outcomes']}", flush=True)
+            results["inputs"] = sum(r["inputs"] for r in results["readers"].values())
+            results["failures"] = sum(len(r["failures"]) for r in results["readers"].values())
+            if chosen.json:
+                chosen.json.write_text(json.dumps(results, indent=1) + "\n")
     return 1 if results["failures"] else 0
 
 

@@ -111,7 +111,8 @@ if kind == "vgg":
 else:
     make, size, more = mobilenet_v2.MobileNetV2, int(kind.partition("-")[2]), {"alpha": 0.35}
     prepare = mobilenet_v2.preprocess_input
-net = make(weights=None, input_shape=(size, size, 3), classes=10, classifier_activation=None, **more)
+more |= {"weights": None, "classes": 10, "classifier_activation": None}
+net = make(input_shape=(size, size, 3), **more)
 rng = np.random.default_rng(0)
 for layer in net.layers:
     if isinstance(layer, keras.layers.BatchNormalization):

@@ -136,6 +136,8 @@ class _Machine:
                 self.stack.append(_CONSTANTS[name])
             elif name == "STOP":
                 (answer,) = self.stack
+                if answer is _MARK:
+                    raise ModelFileError("the pickle's marks do not fit.")
                 if isinstance(answer, Global):
                     raise ModelFileError(f"the pickle is nothing but the name {answer.name}.")
                 return answer
@@ -173,12 +175,14 @@ class _Machine:
         self._to_mark()
 
     def _put(self, key: Any) -> None:
+        if self.stack[-1] is _MARK:
+            raise ModelFileError("the pickle's marks do not fit.")
         self.memo[int(key)] = self.stack[-1]
 
     _binput = _long_binput = _put
 
     def _memoize(self, _: Any) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
+        self._put(len(self.memo))
 
     def _get(self, key: Any) -> None:
         self.stack.append(self.memo[int(key)])
