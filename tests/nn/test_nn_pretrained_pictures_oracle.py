@@ -20,6 +20,7 @@ from ironlearn.nn.pretrained.pictures import preprocess
 from ironlearn.nn.pretrained.resnet import ResNet18
 from ironlearn.nn.pretrained.vgg import VGG16
 
+FORMS = ("zip", "chain", "safetensors", "half")
 pytestmark = pytest.mark.oracle
 
 
@@ -42,9 +43,13 @@ def disturbed(net: Any) -> Any:
     return net.eval()
 
 
-@pytest.mark.parametrize("form", ["zip", "chain", "safetensors", "half"])
 @pytest.mark.parametrize(
-    ("name", "ours"), [("resnet18", ResNet18), ("mobilenet_v2", MobileNetV2), ("vgg16", VGG16)]
+    ("name", "ours", "form"),
+    [
+        ("vgg16", VGG16, "zip"),
+        *(("resnet18", ResNet18, form) for form in FORMS),
+        *(("mobilenet_v2", MobileNetV2, form) for form in FORMS),
+    ],
 )
 def test_networks_give_the_answers_of_torchvision(
     name: str, ours: Any, form: str, tmp_path: Path
@@ -53,8 +58,6 @@ def test_networks_give_the_answers_of_torchvision(
     torchvision = pytest.importorskip("torchvision")
     from safetensors.torch import save_file
 
-    if name == "vgg16" and form != "zip":
-        pytest.skip("550 MB once are enough")
     theirs = disturbed(getattr(torchvision.models, name)())
     if form == "half":
         theirs = theirs.half().float()

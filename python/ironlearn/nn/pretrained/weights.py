@@ -52,8 +52,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     """
     file = Path(path)
     with file.open("rb") as opened:
-        head = opened.read(8)
-    if head == _HDF5:
+        head = opened.read(9)
+    if head[:8] == _HDF5:
         return _read_hdf5(file, file.read_bytes())
     from ironlearn.nn.pretrained.checkpoint import ZIP_ERRORS, read_checkpoint
 
@@ -67,7 +67,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
             raise ModelFileError(f"{file} is a damaged zip archive: {error}") from error
         if "model.weights.h5" in names:
             return _read_keras(file)
-    elif head[:1] != b"\x80":
+    elif head[8:] == b"{" or head[:1] != b"\x80":
+        # The length of its header may begin with the byte that a pickle begins with.
         return _read_safetensors(file)
     return read_checkpoint(file)
 
