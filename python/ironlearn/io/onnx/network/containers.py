@@ -19,6 +19,33 @@ def sequential(w: Writer, layer: Any, x: Value) -> Any:
     return replace(y, mask=None) if isinstance(y, Value) else y
 
 
+def layer_graph(w: Writer, layer: Any, x: Value) -> Value:
+    """`LayerGraph`."""
+    values = [x]
+    for part, wire in zip(layer.layers, layer.sources, strict=True):
+        given = [values[k] for k in wire]
+        values.append(w.layer(part, given if type(part).__name__ == "Merge" else given[0]))
+    return replace(values[-1], mask=None)
+
+
+_MERGES = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max"}
+
+
+def merge(w: Writer, layer: Any, x: list[Value]) -> Value:
+    """`Merge`: in the order of axes of the first value."""
+    first = x[0]
+    names = [w.turn(part, first.order).name for part in x]
+    if layer.mode == "concat":
+        name = w.op("Concat", *names, axis=first.place(layer.axis))
+    else:
+        name = names[0]
+        for other in names[1:]:
+            name = w.op(_MERGES[layer.mode], name, other)
+    shape = layer.output_shape(tuple(part.shape for part in x))
+    mask = next((part.mask for part in x if part.mask is not None), None)
+    return replace(first, name=name, shape=shape, mask=mask)
+
+
 def spectral_norm(w: Writer, layer: Any, x: Value) -> Value:
     """`SpectralNorm`: the layer within, with the kernel that it has in prediction."""
     kernel = array_of(layer.layer.kernel.data)

@@ -18,13 +18,22 @@ def batch_norm(w: Writer, layer: Any, x: Value) -> Value:
         parts = [w.number(part) for part in (gamma, beta, mean, var)]
         name = w.op("BatchNormalization", x.name, *parts, epsilon=layer.eps)
     else:
-        shape = [1] * len(x.order)
-        shape[x.place(-1)] = -1
         factor = gamma.astype(np.float64) / np.sqrt(var.astype(np.float64) + layer.eps)
-        offset = beta - mean * factor
-        name = w.op("Mul", x.name, w.number(factor.reshape(shape)))
-        name = w.op("Add", name, w.number(offset.reshape(shape)))
+        name = _scaled(w, x, factor, beta - mean * factor)
     return w.activate(x.named(name), layer.activation)
+
+
+def scale(w: Writer, layer: Any, x: Value) -> Value:
+    """`Scale`."""
+    return x.named(_scaled(w, x, array_of(layer.gamma.data), array_of(layer.beta.data)))
+
+
+def _scaled(w: Writer, x: Value, factor: Any, offset: Any) -> str:
+    """Return x times a factor plus an offset of each channel, wherever channels lie."""
+    shape = [1] * len(x.order)
+    shape[x.place(-1)] = -1
+    name = w.op("Mul", x.name, w.number(factor.reshape(shape)))
+    return w.op("Add", name, w.number(offset.reshape(shape)))
 
 
 def layer_norm(w: Writer, layer: Any, x: Value) -> Value:

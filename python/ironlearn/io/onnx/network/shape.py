@@ -30,6 +30,13 @@ def _reshaped(w: Writer, layer: Any, x: Value) -> Value:
     return value(w.graph.reshape(x.name, 0, *shape), shape)
 
 
+def permute(w: Writer, layer: Any, x: Value) -> Value:
+    """`Permute`: only remembered, until somebody wants the axes in their order."""
+    now = (0, *layer.dims)
+    order = tuple(now.index(axis) for axis in x.order)
+    return Value(x.name, layer.output_shape(x.shape), order)
+
+
 def zero_pad(w: Writer, layer: Any, x: Value) -> Value:
     """`ZeroPad2D`."""
     before, after = [0] * 4, [0] * 4

@@ -75,7 +75,7 @@ class Writer:
         self._weights: dict[tuple[int, Any], tuple[Any, str]] = {}
         self._turned: dict[tuple[str, tuple[int, ...]], str] = {}
 
-    def layer(self, layer: Any, x: Value, **arguments: Any) -> Any:
+    def layer(self, layer: Any, x: Any, **arguments: Any) -> Any:
         """Add a layer; return its output."""
         return exporter_of(layer)(self, layer, x, **arguments)
 
