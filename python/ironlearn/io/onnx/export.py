@@ -1,4 +1,4 @@
-"""From a fitted estimator to an ONNX model."""
+"""From a fitted estimator or a network to an ONNX model, and from a model to a network."""
 
 from __future__ import annotations
 
@@ -168,6 +168,69 @@ def save_onnx(
     _modelfile.write_atomically(path, model.SerializeToString())
 
 
+def from_onnx(
+    source: Any, *, output: str | None = None, input_shape: Sequence[int | None] | None = None
+) -> Layer:
+    """Return the network in an ONNX file.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        The file, or what it holds. Files of unknown origin are safe to read: all sizes are checked
+        before memory is taken, no other file is opened, and nothing is executed.
+    output : str, optional
+        Name of the value to compute: an output, or any value within, such as features before the
+        last layer. Not needed where the graph has one output.
+    input_shape : tuple of (int or None), optional
+        Lengths of the network's input without the batch's axis, where the file leaves some open
+        that layers have to know; ``None`` is any.
+
+    Returns
+    -------
+    Layer
+        A built `Sequential`, or a `LayerGraph` where the graph has branches, in single precision.
+        Images and sequences that the file has channels first are channels last in the network, at
+        its input and at its output, and sequences that it has time first are batch first: as
+        everywhere in ironlearn.
+
+    Raises
+    ------
+    ImportError
+        The package onnx is not installed.
+    ModelFileError
+        The file is damaged; or it has an operator, a setting, a type or a version that no layer
+        stands for: the message names the node and the operator.
+    InvalidParameterError
+        `output` or `input_shape` do not fit the file.
+    OSError
+        The file cannot be read.
+
+    Notes
+    -----
+    What is read: Conv, ConvTranspose, Gemm, MatMul with constant weights, BatchNormalization,
+    LayerNormalization, InstanceNormalization, GroupNormalization, pooling, LSTM, GRU, RNN,
+    embeddings by Gather, Add, Sub, Mul, Div, Max and Concat of branches, Pad, Resize by whole
+    numbers, DepthToSpace, Softmax, and elementwise operators in whatever way they write an
+    activation. Transpose, Reshape, Flatten, Squeeze and Unsqueeze become layers only where data
+    have to move. Operators of versions 9 to 23.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ironlearn.io.onnx import from_onnx, to_onnx
+    >>> from ironlearn.nn.autograd import Tensor
+    >>> from ironlearn.nn.layers import Conv2D, Dense, Flatten, Sequential
+    >>> network = Sequential([Conv2D(4, 3, activation="relu"), Flatten(), Dense(2)])
+    >>> model = to_onnx(network.initialize((6, 6, 1)))
+    >>> again = from_onnx(model)
+    >>> x = Tensor(np.ones((1, 6, 6, 1), np.float32))
+    >>> bool(np.allclose(again(x).data, network(x).data, atol=1e-6))
+    True
+    """
+    found: Layer = _function("reading.network", "network")(source, output, input_shape)
+    return found
+
+
 def _is_layer(estimator: Any) -> bool:
     return isinstance(estimator, Layer)
 
@@ -192,14 +255,14 @@ def _is_ours(kind: type) -> bool:
     return kind.__module__.split(".")[0] == "ironlearn"
 
 
-def _function(module: str, name: str) -> Callable[..., None]:
+def _function(module: str, name: str) -> Callable[..., Any]:
     try:
         found = importlib.import_module(f"ironlearn.io.onnx.{module}")
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
         raise ImportError(
-            "exporting to ONNX needs the package onnx: pip install 'ironlearn[onnx]'"
+            "ONNX files need the package onnx: pip install 'ironlearn[onnx]'"
         ) from error
-    function: Callable[..., None] = getattr(found, name)
+    function: Callable[..., Any] = getattr(found, name)
     return function
