@@ -65,21 +65,21 @@ class Builder:
     ----------
     opset : int
         Version of the operators.
-    images : bool
-        The network takes and gives images channels last where the file has channels first.
     node : Node
         The node at work, for messages.
     constants : dict of str to ndarray or Filled
     values : dict of str to Value
     parts : list of Part
+    room : int
+        Numbers that may still be made: a small file cannot ask for a large network.
     """
 
     opset: int
-    images: bool = False
     constants: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     node: Any = None
+    room: int = 1 << 20
     _settled: dict[int, tuple[Value, Value]] = field(default_factory=dict)
 
     # Inputs of nodes --------------------------------------------------------------------------
@@ -119,6 +119,14 @@ class Builder:
             raise self.node.refuse(f"{what} has the shape {found.shape} and dtype {found.dtype}.")
         return [int(v) for v in found.ravel()]
 
+    def take(self, count: int) -> None:
+        """Account for numbers that are about to be made."""
+        self.room -= count
+        if self.room < 0:
+            raise self.node.refuse(
+                "the network would hold many times the numbers that the file holds."
+            )
+
     def axis(self, axis: int, rank: int) -> int:
         """Return an axis counted from the front."""
         if not -rank <= axis < rank:
@@ -156,6 +164,7 @@ class Builder:
             shape = layer.output_shape(tuple(shapes) if isinstance(layer, Merge) else shapes[0])
         except ValueError as error:
             raise self.node.refuse(f"{error}") from error
+        self.take(sum(array.size for array in (arrays or {}).values()))
         numbers = tuple(source.part for source in sources)
         self.parts.append(Part(layer, numbers, dict(arrays or {}), self.node))
         made = fresh(len(self.parts), shape, sources[0].axes[0][0])
@@ -241,7 +250,7 @@ class Builder:
     def _applied(self, value: Value) -> Value:
         assert value.function is not None
         step: Step = value.step
-        plain = replace(value, function=None, step=None)
+        plain = replace(value, function=None, step=None, cost=0)
         simple = self._simple(plain, value.function)
         if simple is not None:
             return simple
@@ -273,6 +282,7 @@ class Builder:
         width = value.inner[-1] if value.inner else None
         if width is None:
             raise self.node.refuse("a factor needs to know the width of what it is applied to.")
+        self.take(2 * width)
         gain, offset = (np.full(width, part, np.float32) for part in line)
         return self._same(value, Scale(), {"gamma": gain, "beta": offset})
 

@@ -195,8 +195,8 @@ def _input(value: Any) -> tuple[np.dtype[Any], tuple[int | None, ...]]:
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
         for dim in kind.shape.dim
     )
-    if not 1 <= len(lengths) <= _MOST_AXES:
-        raise ModelFileError(f"the input {value.name!r} has {len(lengths)} axes.")
+    if not 1 <= len(lengths) <= _MOST_AXES or any((n or 0) >= 1 << 31 for n in lengths):
+        raise ModelFileError(f"the input {value.name!r} has the shape {lengths[:_MOST_AXES]}.")
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), lengths
 
 

@@ -26,6 +26,10 @@ _EITHER = (
     *("Mul", "Neg", "Pad", "Relu", "Sigmoid", "Sub", "Tanh"),
 )
 _RECURRENT = ("LSTM", "GRU", "RNN")
+#: How many times the numbers of a file a network and what leads to it may hold, as weights that
+#: are used several times are held several times.
+_TIMES = 8
+_MOST_AXES = 16
 
 
 def network(
@@ -47,6 +51,7 @@ def network(
             "their scaling."
         )
     builder = Builder(model.opset, constants=dict(model.constants))
+    builder.room += _TIMES * sum(array.size for array in model.constants.values())
     start = fresh(0, shape, Atom(None, batch=True, declared=lengths[order[0]]))
     axes = sorted(range(len(order)), key=order.__getitem__)
     builder.values[given] = start.seen([start.axes[axis] for axis in axes])
@@ -154,18 +159,32 @@ def _apply(builder: Builder, node: Node) -> None:
         raise node.refuse(
             f"the operator is not supported; known are {', '.join(sorted(OPERATORS))}."
         )
-    given = OPERATORS[node.kind](builder, node)
+    try:
+        given = OPERATORS[node.kind](builder, node)
+    except ModelFileError:
+        raise
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise node.refuse(f"its settings do not fit: {error}") from error
     results = given if isinstance(given, tuple) else (given,)
     for name, result in zip(node.outputs, results, strict=False):
-        if not name:
-            continue
-        if name in builder.values or name in builder.constants:
-            raise node.refuse(f"its output {name!r} is there already.")
-        if isinstance(result, Value):
-            builder.values[name] = result
-        elif result is not None:
-            filled = isinstance(result, Filled)
-            builder.constants[name] = result if filled else np.asarray(result)
+        if name and result is not None:
+            _keep(builder, name, result)
+
+
+def _keep(builder: Builder, name: str, result: Any) -> None:
+    node = builder.node
+    if name in builder.values or name in builder.constants:
+        raise node.refuse(f"its output {name!r} is there already.")
+    rank = result.rank if isinstance(result, Value) else np.ndim(result)
+    if rank > _MOST_AXES:
+        raise node.refuse(f"its output has {rank} axes; more than {_MOST_AXES} are not supported.")
+    if isinstance(result, Value):
+        builder.values[name] = result
+        return
+    if not isinstance(result, Filled):
+        result = np.asarray(result)
+        builder.take(result.size)
+    builder.constants[name] = result
 
 
 def _given(builder: Builder, value: Value, images: bool) -> Value:

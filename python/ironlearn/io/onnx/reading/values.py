@@ -60,6 +60,8 @@ class Value:
         Has still to be applied to each number.
     step : Step or None
         How that function came about.
+    cost : int
+        Operators that one value of the function takes, repetitions counted.
     """
 
     part: int
@@ -67,6 +69,7 @@ class Value:
     view: tuple[Axis, ...]
     function: Callable[[Any], Any] | None = None
     step: Any = None
+    cost: int = 0
 
     @property
     def rank(self) -> int:

@@ -16,6 +16,8 @@ from ironlearn.io.onnx.reading.file import Node
 from ironlearn.io.onnx.reading.values import UNKNOWN, Value
 from ironlearn.nn.layers import PositionEmbedding, Scale
 
+#: No activation is written with more operators than this; longer chains are cut.
+_MOST = 32
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "Abs": np.abs,
     "Erf": functions.erf,
@@ -43,9 +45,11 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 
 def _then(b: Builder, node: Node, value: Value, apply: Callable[[Any], Any]) -> Value:
     """Return the value with one more function to apply."""
+    value = value if value.cost < _MOST else b.settle(value)
     before = value.function
     function = apply if before is None else lambda x: apply(before(x))
-    return replace(value, function=function, step=Step(node, (value,), apply))
+    step = Step(node, (value,), apply)
+    return replace(value, function=function, step=step, cost=value.cost + 1)
 
 
 def unary(b: Builder, node: Node) -> Value:
@@ -155,10 +159,12 @@ def _folded(b: Builder, node: Node, names: list[str], apply: Any) -> Any:
 
 
 def _of_two(b: Builder, node: Node, apply: Any, one: Value, other: Value) -> Value:
-    if one.part == other.part and one.axes == other.axes and one.view == other.view:
+    cost = one.cost + other.cost + 1
+    alike = one.part == other.part and one.axes == other.axes and one.view == other.view
+    if alike and cost <= _MOST:
         f, g = (_or_itself(value.function) for value in (one, other))
         step = Step(node, (one, other), apply)
-        return replace(one, function=lambda x: apply(f(x), g(x)), step=step)
+        return replace(one, function=lambda x: apply(f(x), g(x)), step=step, cost=cost)
     return b.merged(node, [b.settle(one), b.settle(other)])
 
 

@@ -287,6 +287,7 @@ def group_norm(b: Builder, node: Node) -> Value:
         vector = b.weights(node.given(place), name, 1)
         # Before opset 21 there is one number for each group.
         if len(vector) == groups != channels:
+            b.take(channels)
             vector = np.repeat(vector, channels // groups)
         if len(vector) != channels:
             raise node.refuse(f"{name} has {len(vector)} numbers for {channels} channels.")
