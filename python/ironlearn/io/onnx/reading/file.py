@@ -140,15 +140,17 @@ def _checked(model: onnx.ModelProto) -> Model:
         )
     constants = {}
     for tensor in graph.initializer:
-        constants[tensor.name] = array(tensor)
-    inputs = {value.name: _input(value) for value in graph.input if value.name not in constants}
+        constants[_text(tensor.name)] = array(tensor)
+    inputs = {
+        _text(value.name): _input(value) for value in graph.input if value.name not in constants
+    }
     nodes = [_node(node) for node in graph.node]
-    return Model(versions[0], nodes, constants, inputs, tuple(o.name for o in graph.output))
+    return Model(versions[0], nodes, constants, inputs, tuple(_text(o.name) for o in graph.output))
 
 
 def array(tensor: Any) -> NDArray[Any]:
     """Return a tensor of a file, floating-point ones in single precision, once all sizes fit."""
-    name = tensor.name or "a tensor"
+    name = _text(tensor.name) or "a tensor"
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         raise ModelFileError(
             f"{name} lies in a file of its own: such files are not followed; save the model with "
@@ -171,7 +173,8 @@ def array(tensor: Any) -> NDArray[Any]:
     except (ValueError, TypeError, OverflowError) as error:
         raise ModelFileError(f"{name} cannot be read: {error}") from error
     if value.dtype.kind not in "iub":
-        value = value.astype(np.float32)
+        with np.errstate(over="ignore"):
+            value = value.astype(np.float32)
         if not np.isfinite(value).all():
             raise ModelFileError(f"{name} holds values that are not finite.")
     return value
@@ -201,13 +204,22 @@ def _input(value: Any) -> tuple[np.dtype[Any], tuple[int | None, ...]]:
 
 
 def _node(node: Any) -> Node:
-    name = node.name or next((o for o in node.output if o), "")
-    attributes = {a.name: _attribute(name, node.op_type, a) for a in node.attribute}
-    kind = node.op_type if node.domain in _DOMAINS else f"{node.domain}::{node.op_type}"
-    return Node(kind, name, tuple(node.input), tuple(node.output), attributes)
+    inputs, outputs = (tuple(_text(name) for name in part) for part in (node.input, node.output))
+    name = _text(node.name) or next((output for output in outputs if output), "")
+    attributes = {_text(a.name): _attribute(a) for a in node.attribute}
+    kind, domain = _text(node.op_type), _text(node.domain)
+    kind = kind if domain in _DOMAINS else f"{domain}::{kind}"
+    return Node(kind, name, inputs, outputs, attributes)
 
 
-def _attribute(name: str, kind: str, attribute: Any) -> Any:
+def _text(value: Any) -> str:
+    """Return a name, which a damaged file may hold as bytes that are no text."""
+    if not isinstance(value, str):
+        raise ModelFileError(f"the name {bytes(value)[:40]!r} is no text: the file is damaged.")
+    return value
+
+
+def _attribute(attribute: Any) -> Any:
     readers: dict[int, Callable[[Any], Any]] = {
         AttributeProto.INT: lambda a: int(a.i),
         AttributeProto.FLOAT: lambda a: float(a.f),

@@ -12,6 +12,7 @@ from ironlearn.io.onnx.reading.assemble import assemble
 from ironlearn.io.onnx.reading.builder import Builder, Filled
 from ironlearn.io.onnx.reading.file import Model, Node, read
 from ironlearn.io.onnx.reading.operators import OPERATORS
+from ironlearn.io.onnx.reading.operators.shape import OF_FILLED
 from ironlearn.io.onnx.reading.values import Atom, Value, fresh
 from ironlearn.nn.layers.base import Layer
 
@@ -159,6 +160,10 @@ def _apply(builder: Builder, node: Node) -> None:
         raise node.refuse(
             f"the operator is not supported; known are {', '.join(sorted(OPERATORS))}."
         )
+    first = builder.constants.get(node.given(0))
+    if isinstance(first, Filled) and node.kind in OF_FILLED:
+        _keep(builder, node.outputs[0], first)
+        return
     try:
         given = OPERATORS[node.kind](builder, node)
     except ModelFileError:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.io.onnx.reading.builder import Builder, Filled, one_number
+from ironlearn.io.onnx.reading.builder import Builder, Filled
 from ironlearn.io.onnx.reading.file import Node
 from ironlearn.io.onnx.reading.values import UNKNOWN, Value, length, regroup, signs
 from ironlearn.nn.layers import Merge
 
+#: Operators that leave a constant of one number, repeated, such a constant.
+OF_FILLED = ("Cast", "Expand", "Gather", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 #: Constants that are computed while reading have at most so many numbers.
 _MOST = 1 << 16
 
@@ -35,18 +37,21 @@ def constant(b: Builder, node: Node) -> Any:
     raise node.refuse("it holds no numbers.")
 
 
-def constant_of_shape(b: Builder, node: Node) -> Filled:
-    """ConstantOfShape: never made, only remembered."""
-    value = node.attributes.get("value")
-    return Filled(0.0 if value is None else float(np.asarray(value).reshape(-1)[0]))
+def constant_of_shape(b: Builder, node: Node) -> Any:
+    """ConstantOfShape: only remembered, unless it is small."""
+    dims = b.integers(node.given(0), "the shape")
+    value = np.asarray(node.attributes.get("value", np.float32(0))).reshape(-1)[:1]
+    if all(0 <= size <= _MOST for size in dims) and math.prod(dims) <= _MOST:
+        return np.broadcast_to(value, dims).copy()
+    return Filled(float(value[0]))
 
 
-def expand(b: Builder, node: Node) -> Any:
-    """Expand, of one number."""
-    number = one_number(b.constants.get(node.given(0)))
-    if number is None:
-        raise node.refuse("only constants of one number can be expanded.")
-    return Filled(number)
+def expand(b: Builder, node: Node) -> Filled:
+    """Expand, of one number however often: only remembered."""
+    found = b.constants.get(node.given(0))
+    if isinstance(found, np.ndarray) and found.size and (found == found.flat[0]).all():
+        return Filled(float(found.flat[0]))
+    raise node.refuse("only constants of one number can be expanded.")
 
 
 def same(b: Builder, node: Node) -> Any:
@@ -64,9 +69,7 @@ def cast(b: Builder, node: Node) -> Any:
     if kind not in (*floats, *integers):
         raise node.refuse(f"the type number {kind} is not supported.")
     if name in b.constants:
-        found = b.constants[name]
-        if isinstance(found, Filled):
-            return found
+        found = b.constant(name, "its input")
         return found.astype(np.float32 if kind in floats else np.int64)
     value = b.raw(name)
     if kind in integers and value.part:
@@ -78,10 +81,7 @@ def shape(b: Builder, node: Node) -> Any:
     """Shape: lengths that are not known are signs, which only Reshape understands."""
     name = node.given(0)
     if name in b.constants:
-        found = b.constants[name]
-        if isinstance(found, Filled):
-            raise node.refuse("the shape of a constant is not known.")
-        lengths = list(found.shape)
+        lengths = list(b.constant(name, "its input").shape)
     else:
         try:
             lengths = signs(b.value(name))
@@ -141,9 +141,7 @@ def squeeze(b: Builder, node: Node) -> Any:
     """Squeeze."""
     name, axes = node.given(0), _axes(b, node)
     if name in b.constants:
-        found = b.constants[name]
-        if isinstance(found, Filled):
-            return found
+        found = b.constant(name, "its input")
         try:
             return np.squeeze(found, None if axes is None else tuple(axes))
         except ValueError as error:
@@ -164,8 +162,6 @@ def unsqueeze(b: Builder, node: Node) -> Any:
     if axes is None:
         raise node.refuse("it names no axes.")
     known = name in b.constants
-    if known and isinstance(b.constants[name], Filled):
-        return b.constants[name]
     rank = b.constant(name, "its input").ndim if known else b.value(name).rank
     places = {b.axis(axis, rank + len(axes)) for axis in axes}
     if len(places) != len(axes):
