@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import json
+import pkgutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from ironlearn.exceptions import InvalidParameterError
-from ironlearn.io.onnx import save_onnx, to_onnx
+from ironlearn.io.onnx import from_onnx, save_onnx, to_onnx
+from ironlearn.nn import pretrained
 from ironlearn.nn.autograd import Tensor, no_grad
+from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.pretrained import read_weights
 from ironlearn.nn.pretrained.bert import BertEncoder
@@ -161,6 +166,35 @@ def test_sentences() -> None:
         ids[row, : len(one)] = one
     feed = {"ids": ids, "mask": ids != 0}
     np.testing.assert_allclose(run(to_onnx(encoder), feed)["embeddings"], expected, atol=1e-6)
+
+
+def _networks() -> list[Any]:
+    """Return the classes of pretrained networks for pictures."""
+    found = []
+    for info in pkgutil.iter_modules(pretrained.__path__):
+        module = importlib.import_module(f"{pretrained.__name__}.{info.name}")
+        for thing in vars(module).values():
+            layer = inspect.isclass(thing) and issubclass(thing, Layer)
+            own = layer and thing.__module__ == module.__name__
+            if own and "include_top" in inspect.signature(thing).parameters:
+                found.append(thing)
+    return found
+
+
+@pytest.mark.parametrize("kind", _networks())
+def test_networks_for_pictures(kind: Any) -> None:
+    network = initialize(kind(include_top=False), (32, 32, 3))
+    exported = to_onnx(network)
+    assert [node.op_type for node in exported.graph.node].count("Transpose") == 1
+    x = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
+    with no_grad():
+        expected = network(Tensor(x)).data
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        run(exported, {"X": x})["output"] / scale, expected / scale, atol=1e-5
+    )
+    again = from_onnx(exported)
+    np.testing.assert_allclose(again(Tensor(x)).data / scale, expected / scale, atol=1e-5)
 
 
 @pytest.mark.parametrize("top", [True, False])

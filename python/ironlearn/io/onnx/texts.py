@@ -14,7 +14,7 @@ import numpy as np
 
 from ironlearn.io.onnx.graph import Graph, probabilities
 from ironlearn.io.onnx.network.network import given
-from ironlearn.io.onnx.network.pretrained import sentence
+from ironlearn.io.onnx.network.words import sentence
 from ironlearn.io.onnx.network.writer import Writer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,12 @@ def permute(w: Writer, layer: Any, x: Value) -> Value:
     now = (0, *layer.dims)
     order = tuple(now.index(axis) for axis in x.order)
     return Value(x.name, layer.output_shape(x.shape), order)
+
+
+def flattened(w: Writer, x: Value) -> Value:
+    """Return all axes but the batch's as one, in the layers' order."""
+    size = math.prod(n or 0 for n in x.shape)
+    return value(w.graph.reshape(w.plain(x).name, 0, size), (size,))
 
 
 def zero_pad(w: Writer, layer: Any, x: Value) -> Value:

@@ -1,4 +1,4 @@
-"""The networks of `ironlearn.nn.pretrained`."""
+"""Networks of `ironlearn.nn.pretrained` that read words."""
 
 from __future__ import annotations
 
@@ -32,19 +32,3 @@ def sentence(w: Writer, layer: Any, x: Value) -> str:
     mean = w.op("Div", total, w.op("Max", w.total(keep, 1), w.number(1.0)))
     length = w.op("Sqrt", w.total(w.op("Mul", mean, mean), 1, keep=True))
     return w.op("Div", mean, w.op("Max", length, w.number(1e-12)))
-
-
-def efficientnet(w: Writer, layer: Any, x: Value) -> Value:
-    """`EfficientNetLite0`: images stay channels first from the first convolution to the last."""
-    y = w.layer(layer.stem, x)
-    for block in layer.blocks:
-        before = y
-        if block.expand is not None:
-            y = w.layer(block.expand, y)
-        y = w.layer(block.project, w.layer(block.depthwise, y))
-        if block.adds:
-            y = y.named(w.op("Add", y.name, w.turn(before, y.order).name))
-    y = w.layer(layer.head, y)
-    axes = [y.place(1), y.place(2)]
-    features = value(w.op("ReduceMean", y.name, axes=axes, keepdims=0), (y.shape[-1],))
-    return features if layer.top is None else w.layer(layer.top, features)
