@@ -423,6 +423,35 @@ def test_sequences_time_first() -> None:
     close(network(Tensor(normal(5, 3, 2).transpose(1, 0, 2))).data, expected.transpose(1, 0, 2))
 
 
+@pytest.mark.parametrize(("way", "index"), [("forward", -1), ("forward", 4), ("reverse", 0)])
+def test_the_last_step_alone(way: str, index: int) -> None:
+    weights = {"W": normal(1, 9, 2), "R": normal(1, 9, 3), "one": np.array([1]),
+               "i": np.array(index)}  # fmt: skip
+    nodes = [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        node("GRU", "t W R", "a", hidden_size=3, linear_before_reset=1, direction=way),
+        node("Squeeze", "a one", "b"),
+        node("Transpose", "b", "c", perm=[1, 0, 2]),
+        node("Gather", "c i", axis=1),
+    ]
+    _, network = there_and_here(graph(nodes, ("N", 5, 2), weights), normal(3, 5, 2))
+    assert kinds(network) == ["GRU"]
+
+
+def test_all_steps_and_the_last_one() -> None:
+    weights = {"W": normal(1, 3, 2), "R": normal(1, 3, 3), "one": np.array([1])}
+    weights["zero"] = np.array([0])
+    nodes = [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        node("RNN", "t W R", "every last", hidden_size=3),
+        node("Squeeze", "every one", "b"),
+        node("ReduceMean", "b", "c", axes=[0], keepdims=1),
+        node("Sub", "c last", "d"),
+        node("Squeeze", "d zero"),
+    ]
+    there_and_here(graph(nodes, ("N", 5, 2), weights), normal(3, 5, 2), None)
+
+
 def test_embeddings() -> None:
     nodes = [node("Gather", "e x", "a"), node("ReduceMean", "a", axes=[1], keepdims=0)]
     model = graph(nodes, ("N", "T"), {"e": normal(9, 4)}, kind=TensorProto.INT64)

@@ -131,6 +131,30 @@ def test_recurrent_networks(kind: str, both: bool) -> None:
     assert isinstance(network, L.Sequential)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("how", ["step", "state", "both"])
+def test_the_last_step_of_a_sequence(kind: str, how: str) -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = getattr(nn, kind)(3, 5, batch_first=True)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, x: Any) -> Any:
+            every, last = self.body(x)
+            last = last[0] if kind == "LSTM" else last
+            parts = {"step": every[:, -1], "state": last[-1], "both": last[0] + every.mean(1)}
+            return self.head(parts[how])
+
+    torch.manual_seed(0)
+    network: Any = check(Net(), torch.randn(3, 7, 3), None)
+    if how != "both":
+        assert [type(layer).__name__ for layer in network.layers][1:] == ["Dense"]
+
+
 def test_texts_and_convolution_of_sequences() -> None:
     torch = pytest.importorskip("torch")
     nn = torch.nn

@@ -29,7 +29,8 @@ _SCALED = {
 
 def assemble(parts: list[Part], last: int, input_shape: tuple[int | None, ...]) -> Layer:
     """Return the network whose output is that of part number `last`, built."""
-    parts, last = _fused(parts, last)
+    with np.errstate(all="ignore"):
+        parts, last = _fused(parts, last)
     needed = _needed(parts, last)
     numbers = {0: 0, **{number: i for i, number in enumerate(needed, 1)}}
     kept = [parts[number - 1] for number in needed]
@@ -37,6 +38,10 @@ def assemble(parts: list[Part], last: int, input_shape: tuple[int | None, ...]) 
         return initialize(Sequential([Activation("linear")]), input_shape)
     wires = [[numbers[source] for source in part.sources] for part in kept]
     chain = all(wire == [i] for i, wire in enumerate(wires))
+    for part in kept:
+        for array in part.arrays.values():
+            if not np.isfinite(array).all():
+                raise part.node.refuse("its weights become too large for single precision.")
     layers = [part.layer for part in kept]
     network: Layer = Sequential(layers) if chain else LayerGraph(layers, wires)
     state = {

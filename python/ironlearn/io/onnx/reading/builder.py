@@ -29,6 +29,8 @@ class Part:
         Not built.
     sources : tuple of int
         Parts that it reads; 0 is the input.
+    given : tuple of Value
+        The same, arranged as the layer takes them.
     arrays : dict of str to ndarray
         Its parameters and buffers, by their names.
     node : Node
@@ -37,6 +39,7 @@ class Part:
 
     layer: Layer
     sources: tuple[int, ...]
+    given: tuple[Value, ...]
     arrays: dict[str, NDArray[Any]]
     node: Node
 
@@ -166,7 +169,7 @@ class Builder:
             raise self.node.refuse(f"{error}") from error
         self.take(sum(array.size for array in (arrays or {}).values()))
         numbers = tuple(source.part for source in sources)
-        self.parts.append(Part(layer, numbers, dict(arrays or {}), self.node))
+        self.parts.append(Part(layer, numbers, tuple(sources), dict(arrays or {}), self.node))
         made = fresh(len(self.parts), shape, sources[0].axes[0][0])
         seen = [place for place in order if place is not None]
         view: list[Axis] = [()] * (len(seen) if rank is None else rank)
@@ -306,7 +309,10 @@ class Builder:
             )
         order = next((v.order() for v in values if v.order() is not None), None)
         if order is None:
-            order = tuple(range(values[0].rank))
+            rank, batch = values[0].rank, values[0].batch()
+            if batch is None:
+                raise self.node.refuse("the batch's axis is joined with others, or is none.")
+            order = (batch, *(place for place in range(rank) if place != batch))
         arranged = [self.arrange(value, order) for value in values]
         if axis is not None:
             place = order.index(axis)

@@ -56,12 +56,15 @@ def network(
     start = fresh(0, shape, Atom(None, batch=True, declared=lengths[order[0]]))
     axes = sorted(range(len(order)), key=order.__getitem__)
     builder.values[given] = start.seen([start.axes[axis] for axis in axes])
-    for node in nodes:
-        _apply(builder, node)
+    # What overflows is refused in the end.
+    with np.errstate(all="ignore"):
+        for node in nodes:
+            _apply(builder, node)
     if name in builder.constants:
         raise ModelFileError(f"the output {name!r} is constant.")
     images = order == _channels_last(len(order)) and len(order) > 2
-    last = _given(builder, builder.value(name), images)
+    with np.errstate(all="ignore"):
+        last = _given(builder, builder.value(name), images)
     return assemble(builder.parts, last.part, shape)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ironlearn.io.onnx.reading.builder import Builder
 from ironlearn.io.onnx.reading.file import Node
 from ironlearn.io.onnx.reading.operators import shape
+from ironlearn.io.onnx.reading.operators.recurrent import last_step
 from ironlearn.io.onnx.reading.values import Value, length
 from ironlearn.nn.layers import Dense, Embedding, LayerNorm
 
@@ -83,7 +84,7 @@ def gather(b: Builder, node: Node) -> Any:
     if table in b.constants and places in b.constants:
         return shape.gather(b, node, axis)
     if table not in b.constants:
-        raise node.refuse("parts of computed values are not taken.")
+        return _step(b, node, b.value(table), axis)
     vectors = b.weights(table, "the table", 2)
     if axis != 0 or not vectors.size:
         raise node.refuse(f"axis={axis} of a table of the shape {vectors.shape} is not supported.")
@@ -93,6 +94,22 @@ def gather(b: Builder, node: Node) -> Any:
     value = b.arrange(value, range(value.rank))
     layer = Embedding(*vectors.shape)
     return b.add(layer, [value], range(value.rank + 1), {"embeddings": vectors})
+
+
+def _step(b: Builder, node: Node, value: Value, axis: int) -> Value:
+    """Return one place of an axis: of a recurrent layer's steps the last, or the only one."""
+    axis = b.axis(axis, value.rank)
+    found = b.integers(node.given(1), "the index")
+    if b.constant(node.given(1), "the index").ndim or not found:
+        raise node.refuse("several places of computed values are not taken.")
+    if length(value.view[axis]) == 1 and found[0] in (0, -1) and axis != value.batch():
+        return value.seen([v for place, v in enumerate(value.view) if place != axis])
+    step = last_step(b, node, value, axis, found[0])
+    if step is None:
+        raise node.refuse(
+            "parts of computed values are not taken, other than the last step of a recurrent layer."
+        )
+    return step
 
 
 def layer_norm(b: Builder, node: Node) -> Value:

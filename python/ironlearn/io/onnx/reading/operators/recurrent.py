@@ -22,7 +22,7 @@ _OF_RNN = {"Tanh": "tanh", "Relu": "relu", "Sigmoid": "sigmoid", "Affine": "line
 
 
 def recurrent(b: Builder, node: Node) -> Any:
-    """A layer that gives all states, or the last one, whichever is used."""
+    """A layer that gives all states, and one that gives the last, as far as they are used."""
     gates, usual = _KINDS[node.kind]
     way = node.get("direction", "forward")
     if way not in ("forward", "reverse", "bidirectional"):
@@ -49,24 +49,68 @@ def recurrent(b: Builder, node: Node) -> Any:
         bias = b.weights(node.given(3), "B", 2)
         if bias.shape != (directions, 2 * len(gates) * units):
             raise node.refuse(f"a bias of the shape {bias.shape} does not fit.")
-    sequences = _wanted(node)
-    settings = {"return_sequences": sequences, "go_backwards": way == "reverse"}
     kinds: dict[str, Any] = {
-        "LSTM": lambda: LSTM(units, **settings),
-        "GRU": lambda: GRU(units, **settings),
-        "RNN": lambda: SimpleRNN(units, name, **settings),
+        "LSTM": lambda **more: LSTM(units, **more),
+        "GRU": lambda **more: GRU(units, **more),
+        "RNN": lambda **more: SimpleRNN(units, name, **more),
     }
     one = [_arrays(node, gates, kernels[0][d], kernels[1][d], bias[d]) for d in range(directions)]
-    layer, arrays = kinds[node.kind](), one[0]
+    arrays = one[0]
     if directions == 2:
-        layer = Bidirectional(layer)
         arrays = {
             f"{side}_layer.{key}": array
             for side, part in zip(("forward", "backward"), one, strict=True)
             for key, array in part.items()
         }
-    made = b.add(layer, [value], range(3 if sequences else 2), arrays)
-    return _seen(made, directions, units, layout, sequences)
+    outputs: list[Any] = [None, None]
+    for place, sequences in enumerate((True, False)):
+        if not any(node.outputs[place : place + 1]):
+            continue
+        # Where both are used there are two layers of the same weights.
+        layer = kinds[node.kind](return_sequences=sequences, go_backwards=way == "reverse")
+        layer = layer if directions == 1 else Bidirectional(layer)
+        made = b.add(layer, [value], range(3 if sequences else 2), arrays)
+        outputs[place] = _seen(made, directions, units, layout, sequences)
+    if any(node.outputs[2:]):
+        raise node.refuse("the last cell state is not given.")
+    return tuple(outputs)
+
+
+def last_step(b: Builder, node: Node, value: Value, axis: int, index: int) -> Value | None:
+    """Return what a recurrent layer gives at its last step; ``None`` if this is another step.
+
+    Parameters
+    ----------
+    b : Builder
+    node : Node
+        Takes the step.
+    value : Value
+        Perhaps all steps of a recurrent layer.
+    axis, index : int
+        Which step is taken, of which axis.
+    """
+    part = b.parts[value.part - 1] if value.part else None
+    if part is None or type(part.layer) not in (LSTM, GRU, SimpleRNN):
+        return None
+    config = part.layer.config()
+    if not config["return_sequences"] or value.view[axis] != value.axes[1]:
+        return None
+    steps = value.shape[axis]
+    ends = (0,) if config["go_backwards"] else (-1, None if steps is None else steps - 1)
+    if index not in ends:
+        return None
+    layer = type(part.layer)(**{**config, "return_sequences": False})
+    made = b.add(layer, part.given, range(2), part.arrays)
+    # What is left of the file's axes: those of the batch, of the state, and of length 1.
+    stands = {
+        id(old[0]): new
+        for old, new in zip((value.axes[0], value.axes[2]), made.axes, strict=True)
+        if len(old) == 1
+    }
+    view = [v for place, v in enumerate(value.view) if place != axis]
+    if any(v and (len(v) != 1 or id(v[0]) not in stands) for v in view):
+        return None
+    return made.seen([stands[id(v[0])] if v else () for v in view])
 
 
 def _settings(b: Builder, node: Node, usual: tuple[str, ...], directions: int) -> str:
@@ -102,18 +146,6 @@ def _settings(b: Builder, node: Node, usual: tuple[str, ...], directions: int) -
     return _OF_RNN[one[0]]
 
 
-def _wanted(node: Node) -> bool:
-    """Tell whether all states are used; else the last one is."""
-    used = [bool(name) for name in (*node.outputs, "", "", "")[:3]]
-    if used[2]:
-        raise node.refuse("the last cell state is not given.")
-    if used[0] and used[1]:
-        raise node.refuse("all states and the last one besides are not given by one layer.")
-    if not any(used):
-        raise node.refuse("nothing of it is used.")
-    return used[0]
-
-
 def _arrays(
     node: Node, gates: tuple[int, ...], kernel: Any, recurrent_kernel: Any, bias: Any
 ) -> dict[str, NDArray[Any]]:
@@ -131,8 +163,8 @@ def _arrays(
     return {**arrays, "bias": of_input + of_state}
 
 
-def _seen(made: Value, directions: int, units: int, layout: int, sequences: bool) -> Any:
-    """Return the outputs as the file sees them, the directions an axis of their own."""
+def _seen(made: Value, directions: int, units: int, layout: int, sequences: bool) -> Value:
+    """Return an output as the file sees it, the directions an axis of their own."""
     if directions == 2:
         # Both directions' states lie side by side.
         apart = regroup(made, [*([0] * (made.rank - 1)), 2, units])
@@ -143,10 +175,10 @@ def _seen(made: Value, directions: int, units: int, layout: int, sequences: bool
     batch: Axis = rest[0]
     if not sequences:
         view = [batch, way, state] if layout else [way, batch, state]
-        return None, apart.seen(view), None
+        return apart.seen(view)
     steps = rest[1]
     view = [batch, steps, way, state] if layout else [steps, way, batch, state]
-    return apart.seen(view), None, None
+    return apart.seen(view)
 
 
 OPERATORS = dict.fromkeys(_KINDS, recurrent)
