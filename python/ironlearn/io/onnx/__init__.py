@@ -22,6 +22,6 @@ Examples
 >>> save_onnx(model, os.path.join(tempfile.mkdtemp(), "iris.onnx"))
 """
 
-from ironlearn.io.onnx.export import save_onnx, to_onnx
+from ironlearn.io.onnx.export import from_onnx, save_onnx, to_onnx
 
-__all__ = ["save_onnx", "to_onnx"]
+__all__ = ["from_onnx", "save_onnx", "to_onnx"]
