@@ -31,6 +31,24 @@ impl PackedB {
         self.write(0, b);
     }
 
+    /// Sets the shape of `b` and returns parts of about `panels` panels each: once all are packed,
+    /// by any threads, this is what [`Self::pack`] makes.
+    pub fn parts<'a>(&'a mut self, tier: Tier, b: Mat<'a>, panels: usize) -> Vec<PackPart<'a>> {
+        self.shape(tier, b.rows(), b.columns());
+        let (panel, columns) = (self.panel, b.columns());
+        let size = (b.rows() * panel).max(1);
+        let width = panel * panels.max(1);
+        self.data
+            .chunks_mut(size * panels.max(1))
+            .enumerate()
+            .map(|(i, out)| PackPart {
+                b: b.column_range((i * width).min(columns)..((i + 1) * width).min(columns)),
+                panel,
+                out,
+            })
+            .collect()
+    }
+
     /// Writes rows from `row` on.
     pub(crate) fn write(&mut self, row: usize, b: Mat) {
         assert!(b.columns() == self.columns && row + b.rows() <= self.rows);
@@ -78,6 +96,25 @@ impl PackedB {
     #[inline]
     pub(crate) fn panels(&self) -> usize {
         self.columns.div_ceil(self.panel.max(1))
+    }
+}
+
+/// Some panels of a [`PackedB`] that are yet to be packed.
+#[derive(Debug)]
+pub struct PackPart<'a> {
+    b: Mat<'a>,
+    panel: usize,
+    out: &'a mut [f32],
+}
+
+impl PackPart<'_> {
+    /// Packs them.
+    pub fn pack(&mut self) {
+        let size = (self.b.rows() * self.panel).max(1);
+        for (j, out) in self.out.chunks_mut(size).enumerate() {
+            let columns = j * self.panel..((j + 1) * self.panel).min(self.b.columns());
+            pack_panel(self.b.column_range(columns), self.panel, out);
+        }
     }
 }
 
