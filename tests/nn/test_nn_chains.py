@@ -15,11 +15,12 @@ from ironlearn.nn.autograd import Tensor, backward, no_grad
 from ironlearn.nn.backend import get_device
 from ironlearn.nn.backend.ops import Ops
 from ironlearn.nn.backend.ops.activations import UNFUSED
-from ironlearn.nn.layers import Dense, Mode, TransformerEncoderBlock
-from ironlearn.nn.layers.base import INFERENCE
+from ironlearn.nn.layers import Conv2D, Dense, DepthwiseConv2D, Mode, TransformerEncoderBlock
+from ironlearn.nn.layers.base import INFERENCE, Layer
 from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.layers.transformer import encode
 from ironlearn.nn.pretrained.efficientnet_lite import EfficientNetLite0
+from ironlearn.nn.pretrained.residual_chain import run_residuals
 
 BASE = Ops(np)
 CPU = get_device("cpu").ops
@@ -277,3 +278,41 @@ def test_affine_maps_with_activations_that_need_their_input(name: str) -> None:
     np.testing.assert_allclose(fused, F.activation(F.affine(*apart), name).data, rtol=1e-5)
     for one, other in zip(arrays, apart, strict=True):
         np.testing.assert_array_equal(one.grad, other.grad)
+
+
+def test_chains_of_other_blocks_are_computed_block_by_block() -> None:
+    class Block(Layer):
+        """Widen, convolve, narrow: in other ways than `inverted_residuals` does."""
+
+        def __init__(self, expand: Layer | None, depthwise: Layer, project: Layer) -> None:
+            self.expand, self.depthwise, self.project = expand, depthwise, project
+            self.adds = False
+
+        def build(self, input_shape: Any, rng: np.random.Generator) -> None:
+            for part in (self.expand, self.depthwise, self.project):
+                if part is not None:
+                    input_shape = part._build(input_shape, rng, "part")
+
+        def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
+            for part in (self.expand, self.depthwise, self.project):
+                x = x if part is None else part(x, mode)
+            return x
+
+    for parts in (
+        (None, DepthwiseConv2D(3, 1, "same", "relu6"), Conv2D(5, 1)),
+        (Conv2D(7, 1, activation="relu"), DepthwiseConv2D(3, 1, "same", "relu"), Conv2D(2, 1)),
+        (Conv2D(7, 1, activation="relu"), DepthwiseConv2D(3, 2, 1, "relu6"), Conv2D(2, 1)),
+        (Conv2D(4, 3), DepthwiseConv2D(3, 2, 1), Conv2D(2, 1)),
+        (Conv2D(4, 1), DepthwiseConv2D(3, 2, 1, depth_multiplier=2), Conv2D(2, 1)),
+        (Conv2D(4, 1), DepthwiseConv2D(3, 2, 1, dilation_rate=2), Conv2D(2, 1)),
+        (Conv2D(4, 1), DepthwiseConv2D(3, 2, 1), Conv2D(2, 1, activation="relu")),
+        (Conv2D(4, 1), DepthwiseConv2D(3, 2, 1), Conv2D(2, 1, use_bias=False)),
+    ):
+        block = Block(*parts)
+        rng = np.random.default_rng(0)
+        block._build((9, 8, 2), rng)
+        x = Tensor(_numbers(rng, 2, 9, 8, 2))
+        want = run_residuals([block], x).data
+        with no_grad():
+            got = run_residuals([block], x).data
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

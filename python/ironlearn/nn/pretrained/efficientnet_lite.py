@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn.nn import functional as F
-from ironlearn.nn.autograd import Tensor, grad_enabled
-from ironlearn.nn.backend.ops.convolution import Padding, Pair
+from ironlearn.nn.autograd import Tensor
 from ironlearn.nn.layers.base import INFERENCE, Layer, Mode, Shape
 from ironlearn.nn.layers.conv import Conv2D
 from ironlearn.nn.layers.dense import Dense
@@ -18,6 +17,7 @@ from ironlearn.nn.layers.depthwise import DepthwiseConv2D
 from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.pretrained.folded import load_folded
 from ironlearn.nn.pretrained.layout import Weights
+from ironlearn.nn.pretrained.residual_chain import run_residuals
 
 #: Repeats, kernel, stride, expansion, channels: the stages of the network.
 STAGES = (
@@ -59,24 +59,6 @@ class _Block(Layer):
         y = x if self.expand is None else self.expand(x, mode)
         y = self.project(self.depthwise(y, mode), mode)
         return F.add(y, x) if self.adds else y
-
-    def lowered(self, size: Pair) -> tuple[list[Tensor | None], tuple[Pair, Padding]] | None:
-        """Return what `inverted_residuals` takes for images of `size`, ``None`` where it cannot."""
-        convolution = getattr(self.depthwise, "_conv", None)
-        parts = [convolution, self.project] + ([] if self.expand is None else [self.expand])
-        # A part that is another layer, or a subclass, may compute something else.
-        if type(self.depthwise) is not DepthwiseConv2D or any(type(p) is not Conv2D for p in parts):
-            return None
-        assert isinstance(convolution, Conv2D)
-        wide = [None, None] if self.expand is None else [self.expand.kernel, self.expand.bias]
-        arrays = [
-            *wide,
-            convolution.kernel,
-            convolution.bias,
-            self.project.kernel,
-            self.project.bias,
-        ]
-        return arrays, (convolution.strides, convolution.geometry(size))
 
     def load(self, weights: Weights) -> None:
         if self.expand is not None:
@@ -140,32 +122,9 @@ class EfficientNetLite0(Layer):
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute logits or features of pictures."""
         self._expect(x)
-        y = self._middle(self.stem(x, mode), mode)
+        y = run_residuals(self.blocks, self.stem(x, mode), mode)
         y = F.mean(self.head(y, mode), axis=(1, 2))
         return y if self.top is None else self.top(y, mode)
-
-    def _middle(self, x: Tensor, mode: Mode) -> Tensor:
-        """Return what the blocks make of `x`: without gradients they are one operation."""
-        if mode.training or grad_enabled():
-            return self._one_by_one(x, mode)
-        weights: list[Tensor | None] = []
-        geometry = []
-        size = x.shape[1], x.shape[2]
-        for block in self.blocks:
-            found = block.lowered(size)
-            if found is None:
-                return self._one_by_one(x, mode)
-            weights += found[0]
-            geometry.append(found[1])
-            stride = found[1][0]
-            # Zeros around keep all but what the strides skip.
-            size = -(-size[0] // stride[0]), -(-size[1] // stride[1])
-        return F.inverted_residuals(x, weights, geometry=geometry)
-
-    def _one_by_one(self, x: Tensor, mode: Mode) -> Tensor:
-        for block in self.blocks:
-            x = block(x, mode)
-        return x
 
     def load_torch(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Take the weights of a PyTorch checkpoint of this network.

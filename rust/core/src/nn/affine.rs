@@ -18,8 +18,13 @@ const ROWS: usize = 84;
 const COLUMNS: usize = 32;
 /// From this many rows on the kernel is packed once for all of them.
 const MANY: usize = 4 * ROWS;
-/// Panels that are packed in one task.
-const PANELS: usize = 8;
+/// Parts that the columns of few rows are divided into at most: the wider one is, the longer are
+/// the stretches of memory in which the kernel is read.
+const PARTS: usize = 6;
+/// Up to so many rows the kernel is read in place, where its numbers are used once or twice.
+const SINGLE: usize = 6;
+/// Panels that are packed at once.
+const PANELS: usize = 4;
 
 /// The map `act(x w + b)`.
 #[derive(Clone, Copy, Debug)]
@@ -131,8 +136,8 @@ impl<'a> Affine<'a> {
             })?;
             return Ok(());
         }
-        // Few rows: tasks are columns, and each panel of the kernel is packed right before its use.
-        let size = chunk(n, wanted, COLUMNS);
+        // Few rows: tasks are columns, and those of the kernel are packed right before their use.
+        let size = chunk(n, wanted.min(PARTS), COLUMNS);
         let (epilogue, rest) = self.epilogue();
         let mut tasks = Vec::with_capacity(n.div_ceil(size));
         let mut left = y;
@@ -146,9 +151,28 @@ impl<'a> Affine<'a> {
             let columns = *from..*from + y.columns();
             let epilogue = epilogue.columns(columns.clone());
             let kernel = kernel.column_range(columns);
-            scratch::with(|s| {
-                gemm(tier, 1.0, x, kernel, 0.0, y.again(), &epilogue, &mut s[0]);
-            });
+            if m <= SINGLE {
+                scratch::with(|s| {
+                    gemm(tier, 1.0, x, kernel, 0.0, y.again(), &epilogue, &mut s[0]);
+                });
+            } else {
+                scratch::with_chain(|chain| {
+                    let packed = &mut chain.packs(1)[0];
+                    let parts = packed.parts(tier, kernel, PANELS);
+                    parts.into_iter().for_each(|mut part| part.pack());
+                    let room = &mut chain.buffers[0];
+                    product(
+                        tier,
+                        1.0,
+                        x,
+                        &chain.packs[0],
+                        0.0,
+                        y.again(),
+                        &epilogue,
+                        room,
+                    );
+                });
+            }
             activate(tier, rest, y);
             Ok(())
         })?;

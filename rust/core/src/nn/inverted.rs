@@ -23,8 +23,8 @@ const TASKS: usize = 4;
 const TALL: usize = 28;
 /// Channels of a task are multiples of this: whole panels on any tier.
 const CHANNELS: usize = 32;
-/// Panels that are packed in one task.
-const PANELS: usize = 8;
+/// Panels that are packed at once.
+const PANELS: usize = 4;
 
 /// An error unless the kernels take these blocks, one after the other.
 fn check(blocks: &[InvertedResidual], images: usize, x: usize, y: usize) -> Result<()> {
