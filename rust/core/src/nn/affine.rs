@@ -21,6 +21,8 @@ const MANY: usize = 4 * ROWS;
 /// Parts that the columns of few rows are divided into at most: the wider one is, the longer are
 /// the stretches of memory in which the kernel is read.
 const PARTS: usize = 6;
+/// Numbers of the kernel from which on a part would leave the second-level cache, and is divided.
+const ROOM: usize = 1 << 17;
 /// Up to so many rows the kernel is read in place, where its numbers are used once or twice.
 const SINGLE: usize = 6;
 /// Panels that are packed at once.
@@ -137,7 +139,8 @@ impl<'a> Affine<'a> {
             return Ok(());
         }
         // Few rows: tasks are columns, and those of the kernel are packed right before their use.
-        let size = chunk(n, wanted.min(PARTS), COLUMNS);
+        let parts = PARTS.max(self.cost() / ROOM);
+        let size = chunk(n, wanted.min(parts), COLUMNS);
         let (epilogue, rest) = self.epilogue();
         let mut tasks = Vec::with_capacity(n.div_ceil(size));
         let mut left = y;
