@@ -57,6 +57,26 @@ CASES: dict[str, Case] = {
     "one_image": Case(200, 1, 1.0, "digits_cnn: class probabilities of one image"),
 }
 
+
+@dataclass
+class Place:
+    """Where and in which precision the networks are made to compute.
+
+    Attributes
+    ----------
+    device : str
+        ``"cpu"``, or ``"cuda"`` for the first GPU.
+    precision : str
+        ``"float32"``; on a GPU also ``"tf32"``, ``"float16"`` or ``"bfloat16"`` (mixed precision).
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+
+
+#: Set before a case is built.
+PLACE = Place()
+
 VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 

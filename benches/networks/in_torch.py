@@ -1,4 +1,7 @@
-"""The networks in PyTorch, as its tutorials write them: default Adam, float32, eager."""
+"""The networks in PyTorch, as its tutorials write them: default Adam, float32, eager.
+
+Half precision is that of ``torch.autocast``, with a gradient scaler for float16.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from networks.cases import CASES as WORK
-from networks.cases import VGG16, data
+from networks.cases import PLACE, VGG16, data
 
 Call = Callable[[], float]
 
@@ -39,19 +42,24 @@ def _stack(size: int, channels: int) -> nn.Module:
 
 
 def _loop(name: str, net: nn.Module, loss: Callable[..., torch.Tensor], *arrays: Any) -> Call:
+    net.to(PLACE.device)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     batch = WORK[name].batch
+    half = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(PLACE.precision)
+    torch.backends.cuda.matmul.allow_tf32 = PLACE.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = PLACE.precision == "tf32"
+    scaler = torch.amp.GradScaler(PLACE.device, enabled=half is torch.float16)
 
     def call() -> float:
-        value = 0.0
         for i in range(WORK[name].steps):
-            part = [a[i * batch : (i + 1) * batch] for a in arrays]
+            part = [a[i * batch : (i + 1) * batch].to(PLACE.device) for a in arrays]
             optimizer.zero_grad()
-            one = loss(net, *part)
-            one.backward()
-            optimizer.step()
-            value = one.item()
-        return value
+            with torch.autocast(PLACE.device, half, enabled=half is not None):
+                one = loss(net, *part)
+            scaler.scale(one).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return one.item()
 
     return call
 
@@ -153,29 +161,29 @@ def _dense(*widths: int) -> list[nn.Module]:
 
 def gan_mlp() -> Call:
     """Return the pair of dense networks, one step of each."""
-    made = nn.Sequential(*_dense(100, 128, 256, 512, 1024, 784), nn.Tanh())
-    judge = nn.Sequential(*_dense(784, 512, 256, 128, 1))
+    made = nn.Sequential(*_dense(100, 128, 256, 512, 1024, 784), nn.Tanh()).to(PLACE.device)
+    judge = nn.Sequential(*_dense(784, 512, 256, 128, 1)).to(PLACE.device)
     makes = torch.optim.Adam(made.parameters(), 1e-4)
     judges = torch.optim.Adam(judge.parameters(), 1e-4)
     real, noise = map(torch.from_numpy, data("gan_mlp"))
     batch = WORK["gan_mlp"].batch
-    ones, zeros = torch.ones(batch, 1), torch.zeros(batch, 1)
+    ones = torch.ones(batch, 1, device=PLACE.device)
+    zeros = torch.zeros(batch, 1, device=PLACE.device)
     loss = F.binary_cross_entropy_with_logits
 
     def call() -> float:
-        value = 0.0
         for i in range(WORK["gan_mlp"].steps):
             rows = slice(i * batch, (i + 1) * batch)
-            fake = made(noise[rows])
+            fake = made(noise[rows].to(PLACE.device))
             judges.zero_grad()
-            (loss(judge(real[rows]), ones) + loss(judge(fake.detach()), zeros)).backward()
+            right = loss(judge(real[rows].to(PLACE.device)), ones)
+            (right + loss(judge(fake.detach()), zeros)).backward()
             judges.step()
             makes.zero_grad()
             fooled = loss(judge(fake), ones)
             fooled.backward()
             makes.step()
-            value = fooled.item()
-        return value
+        return fooled.item()
 
     return call
 
@@ -233,7 +241,7 @@ class _Capsules(nn.Module):
         u = self.squash(y.reshape(n, 32, 8, 36).permute(0, 3, 1, 2).reshape(n, 1152, 8))
         votes = torch.bmm(u.transpose(0, 1), self.kernel)
         votes = votes.reshape(1152, n, 10, 16).permute(1, 2, 0, 3)
-        agreement = torch.zeros(n, 10, 1152, 1)
+        agreement = torch.zeros(n, 10, 1152, 1, device=x.device)
         for round_ in range(3):
             share = agreement.softmax(1)
             out = self.squash(share.transpose(2, 3) @ votes)
@@ -296,26 +304,26 @@ def vgg16_forward() -> Call:
             layers += [nn.Conv2d(before, filters, 3, padding=1), nn.ReLU()]
             before = filters
         layers.append(nn.MaxPool2d(2))
-    net = nn.Sequential(*layers).eval()
+    net = nn.Sequential(*layers).eval().to(PLACE.device)
     x = _images(data("vgg16_forward")[0])
 
     def call() -> float:
         with torch.inference_mode():
-            return net(x).mean().item()
+            return net(x.to(PLACE.device)).mean().item()
 
     return call
 
 
 def one_image() -> Call:
     """Return predictions of single images."""
-    net = _stack(28, 1).eval()
+    net = _stack(28, 1).eval().to(PLACE.device)
     x = _images(data("one_image")[0])
 
     def call() -> float:
         value = 0.0
         with torch.inference_mode():
             for i in range(len(x)):
-                value = net(x[i : i + 1])[0, 0].item()
+                value = net(x[i : i + 1].to(PLACE.device))[0, 0].item()
         return value
 
     return call

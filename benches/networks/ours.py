@@ -9,6 +9,7 @@ import numpy as np
 
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor, backward
+from ironlearn.nn.backend import get_device
 from ironlearn.nn.data import ArrayData
 from ironlearn.nn.layers import (
     LSTM,
@@ -34,7 +35,7 @@ from ironlearn.nn.optimizers import Adam
 from ironlearn.nn.pair_losses import CapsuleMargin
 from ironlearn.nn.train import Trainer, predict
 from networks.cases import CASES as WORK
-from networks.cases import VGG16, data
+from networks.cases import PLACE, VGG16, data
 
 Call = Callable[[], float]
 
@@ -57,27 +58,32 @@ def _sequential(name: str, layers: list[Layer], loss: Any) -> Call:
     x, y = data(name)
     shape = x.shape[1:]
     net = Sequential(layers).initialize(shape, 0)
-    trainer = Trainer(net, loss, Adam(1e-3), metrics=None)
+    trainer = Trainer(
+        net, loss, Adam(1e-3), metrics=None, device=PLACE.device, precision=PLACE.precision
+    )
     batches = ArrayData(x, y, batch_size=WORK[name].batch, shuffle=False)
     return lambda: float(trainer.fit(batches, epochs=1)["loss"][-1])
 
 
+def _send(array: Any) -> Any:
+    return get_device(PLACE.device).send(array)
+
+
 def _loop(name: str, network: Any, step: Callable[..., Tensor], *arrays: Any) -> Call:
     """Return a call that trains operation by operation."""
+    network.to_device(PLACE.device)
     optimizer = Adam(1e-3).bind(network.parameters())
     batch = WORK[name].batch
     done = [0]
 
     def call() -> float:
-        value = 0.0
         for i in range(WORK[name].steps):
-            part = [a[i * batch : (i + 1) * batch] for a in arrays]
+            part = [_send(a[i * batch : (i + 1) * batch]) for a in arrays]
             loss = step(*part, mode=Mode(True, 0, done[0]))
             backward(loss)
             optimizer.step()
             done[0] += 1
-            value = float(loss.data)
-        return value
+        return float(loss.numpy())
 
     return call
 
@@ -131,18 +137,19 @@ def gan_mlp() -> Call:
     made.initialize((100,), 0)
     judge = Sequential([*[Dense(n, "relu") for n in (512, 256, 128)], Dense(1)])
     judge.initialize((784,), 1)
+    made.to_device(PLACE.device)
+    judge.to_device(PLACE.device)
     makes, judges = Adam(1e-4).bind(made.parameters()), Adam(1e-4).bind(judge.parameters())
     real, noise = data("gan_mlp")
     batch = WORK["gan_mlp"].batch
     loss = BinaryCrossEntropy()
-    ones, zeros = np.ones(batch, np.float32), np.zeros(batch, np.float32)
+    ones, zeros = _send(np.ones(batch, np.float32)), _send(np.zeros(batch, np.float32))
 
     def call() -> float:
-        value = 0.0
         for i in range(WORK["gan_mlp"].steps):
             rows = slice(i * batch, (i + 1) * batch)
-            fake = made(Tensor(noise[rows]))
-            right = loss(judge(Tensor(real[rows])), ones)
+            fake = made(Tensor(_send(noise[rows])))
+            right = loss(judge(Tensor(_send(real[rows]))), ones)
             wrong = loss(judge(fake.detach()), zeros)
             backward(F.add(right, wrong))
             judges.step()
@@ -150,8 +157,7 @@ def gan_mlp() -> Call:
             backward(fooled)
             makes.step()
             judges.zero_grad()
-            value = float(fooled.data)
-        return value
+        return float(fooled.numpy())
 
     return call
 
@@ -190,7 +196,7 @@ def conv_vae() -> Call:
         mean = F.getitem(codes, (slice(None), slice(0, 20)))
         logvar = F.getitem(codes, (slice(None), slice(20, 40)))
         noise = np.random.default_rng(mode.step).standard_normal(mean.shape).astype(np.float32)
-        z = F.add(mean, F.mul(F.exp(F.mul(logvar, 0.5)), Tensor(noise)))
+        z = F.add(mean, F.mul(F.exp(F.mul(logvar, 0.5)), Tensor(_send(noise))))
         out = net.decoder(z, mode)
         fit = F.mul(F.sum(F.sigmoid_cross_entropy(out, batch)), 1 / len(batch))
         prior = F.sub(F.sub(F.add(F.exp(logvar), F.square(mean)), 1.0), logvar)
@@ -260,7 +266,7 @@ def vgg16_forward() -> Call:
         layers.append(MaxPool2D(2))
     net = Sequential(layers).initialize((224, 224, 3), 0)
     x, _ = data("vgg16_forward")
-    return lambda: float(predict(net, x, batch_size=8).mean())
+    return lambda: float(predict(net, x, batch_size=8, device=PLACE.device).mean())
 
 
 def one_image() -> Call:
@@ -271,7 +277,7 @@ def one_image() -> Call:
     def call() -> float:
         value = 0.0
         for i in range(len(x)):
-            value = float(predict(net, x[i : i + 1], version=0)[0, 0])
+            value = float(predict(net, x[i : i + 1], version=0, device=PLACE.device)[0, 0])
         return value
 
     return call

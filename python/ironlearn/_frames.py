@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import validation
 
+from ironlearn import _gpu
+
 
 def columns_of(X: Any) -> list[Any] | None:
     """Return the names of a data frame's columns, or ``None`` if X is none."""
@@ -56,9 +58,10 @@ def validate_data(estimator: Any, X: Any, **settings: Any) -> Any:
         What scikit-learn refuses; and, unless the estimator takes missing values, a data frame
         that has some, even where the check of arrays is left to native code.
     TypeError
-        X is lazy: nothing has computed it.
+        X is lazy: nothing has computed it; or X is on a GPU.
     """
     refuse_lazy(X)
+    _gpu.refuse(estimator, X)
     if type(X).__name__ == "RecordBatch":
         X = _table_of(X)
     if not settings.get("accept_sparse") and _has_sparse_columns(X):

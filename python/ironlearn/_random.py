@@ -23,6 +23,17 @@ def mix(word: int) -> int:
     return z ^ (z >> 31)
 
 
+def stream_key(seed: int, task: int) -> int:
+    """Return the 64 bits that number n of a stream is made of, with n.
+
+    Examples
+    --------
+    >>> mix(stream_key(42, 7) + _GOLDEN)
+    483231565967908813
+    """
+    return mix(mix(seed + _GOLDEN) ^ ((task * _GOLDEN) & _MASK))
+
+
 class Stream:
     """One stream of random numbers.
 
@@ -38,7 +49,7 @@ class Stream:
     """
 
     def __init__(self, seed: int, task: int) -> None:
-        self._key = mix(mix(seed + _GOLDEN) ^ ((task * _GOLDEN) & _MASK))
+        self._key = stream_key(seed, task)
         self._counter = 0
 
     def next_u64(self) -> int:
@@ -71,7 +82,7 @@ def words(seed: int, task: int, count: int, xp: Any = np) -> NDArray[np.uint64]:
     """
     # Products of arrays wrap around, as those of the stream do.
     z = xp.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-    z += np.uint64(Stream(seed, task)._key)
+    z += np.uint64(stream_key(seed, task))
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

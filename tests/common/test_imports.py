@@ -23,6 +23,7 @@ ROWS = {
     "_frames": 1,
     "_categories": 0,
     "_csr": 0,
+    "_gpu": 0,
     "_vocabulary": 0,
     "_feedforward": 0,
     "_images": 0,
@@ -54,6 +55,7 @@ NN_ROWS = {
     "initializers": 0,
     "settings": 0,
     "autograd": 1,
+    "interchange": 2,
     "functional": 2,
     "layers": 3,
     "losses": 4,
@@ -64,6 +66,7 @@ NN_ROWS = {
     "data": 4,
     "history": 4,
     "metrics": 4,
+    "precision": 4,
     "plan": 5,
     "inference": 5.5,
     "models": 6,
@@ -73,6 +76,7 @@ NN_ROWS = {
     "diagnosis": 6.5,
     "callbacks": 7,
     "executors": 7,
+    "queued": 7,
     "train": 7,
 }
 

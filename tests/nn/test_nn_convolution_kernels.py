@@ -188,7 +188,9 @@ def test_pooling_equals_base(case):
     assert np.array_equal(at, place)
     gy = _numbers(1, *y.shape)
     _close(
-        CPU.max_pool2d_backward(gy, at, shape), BASE.max_pool2d_backward(gy, place, shape), size[0]
+        CPU.max_pool2d_backward(gy, at, shape, size, **geometry),
+        BASE.max_pool2d_backward(gy, place, shape, size, **geometry),
+        size[0],
     )
     _close(CPU.avg_pool2d(x, size, **geometry), BASE.avg_pool2d(x, size, **geometry), 1)
     _close(
@@ -207,8 +209,9 @@ def test_nan_wins_the_maximum():
 
 def test_places_outside_the_image_are_refused():
     gy = np.ones((1, 1, 1, 1), np.float32)
+    at = np.full((1, 1, 1, 1), 4, np.int32)
     with pytest.raises(ValueError, match=r"argmax has a place outside"):
-        CPU.max_pool2d_backward(gy, np.full((1, 1, 1, 1), 4, np.int32), (1, 2, 2, 1))
+        CPU.max_pool2d_backward(gy, at, (1, 2, 2, 1), (2, 2), stride=(2, 2))
 
 
 def test_the_same_bits_for_any_number_of_threads(monkeypatch):

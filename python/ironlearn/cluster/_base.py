@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_array
 
-from ironlearn import _core, _csr, _modelfile
+from ironlearn import _core, _csr, _gpu, _modelfile
 from ironlearn._frames import validate_data
 from ironlearn.base import Estimator, check_weights
+from ironlearn.cluster._gpu import distances, nearest
 
 Weights = NDArray[np.float64] | None
 
@@ -74,6 +75,11 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         ):
             X = self._predict_input(X)
         return _csr.rows(X.astype(self.cluster_centers_.dtype, copy=False))
+
+    def _on_gpu(self, X: Any, xp: Any) -> tuple[Any, Any]:
+        """Return the fitted model and rows that live on a GPU, checked."""
+        X = _gpu.checked(self, X, xp)
+        return self._model, X
 
     def _checked_centres(self, centres: Any, X: Any, n_clusters: int) -> NDArray[Any]:
         if _csr.is_sparse(centres):
@@ -150,17 +156,39 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the nearest centre of each row of X (n_samples, n_features)."""
+        """Return the nearest centre of each row of X (n_samples, n_features).
+
+        Of a CuPy array the answer is one, computed on its GPU in the array's precision.
+        """
+        xp = _gpu.module_of(X)
+        if xp is not None:
+            return nearest(xp, *self._on_gpu(X, xp))[0]
         rows = self._rows(X)
         return self._model.predict(rows, n_threads=self._n_threads())
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Return the distance of each row to each centre, shape (n_samples, n_clusters)."""
+        """Return the distance of each row to each centre, shape (n_samples, n_clusters).
+
+        Of a CuPy array the answer is one, computed on its GPU in the array's precision.
+        """
+        xp = _gpu.module_of(X)
+        if xp is not None:
+            return distances(xp, *self._on_gpu(X, xp))
         rows = self._rows(X)
         return self._model.transform(rows, n_threads=self._n_threads())
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return minus the inertia of rows X of shape (n_samples, n_features)."""
+        """Return minus the inertia of rows X of shape (n_samples, n_features).
+
+        X may be a CuPy array; `sample_weight` is in main memory all the same.
+        """
+        xp = _gpu.module_of(X)
+        if xp is not None:
+            squares = nearest(xp, *self._on_gpu(X, xp))[1]
+            weights = check_weights(sample_weight, X.shape[0])
+            if weights is not None:
+                squares = squares * xp.asarray(weights)
+            return -float(squares.sum(dtype=np.float64))
         rows = self._rows(X)
         count = len(rows) if isinstance(rows, np.ndarray) else len(rows[2]) - 1
         weights = check_weights(sample_weight, count)

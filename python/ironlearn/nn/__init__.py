@@ -17,6 +17,7 @@ _MODULES = frozenset(
         "data",
         "functional",
         "initializers",
+        "interchange",
         "layers",
         "losses",
         "models",
@@ -36,6 +37,7 @@ _NAMES = {
     "Sequential": "layers",
     "Tensor": "autograd",
     "backward": "autograd",
+    "from_dlpack": "interchange",
     "get_device": "backend",
     "no_grad": "autograd",
 }

@@ -102,6 +102,23 @@ class Tensor:
         """Return the value as a NumPy array."""
         return self.device.receive(self.data)
 
+    def __dlpack__(self, **wishes: Any) -> Any:
+        """Share the array with another library: ``torch.from_dlpack(tensor)``.
+
+        Raises
+        ------
+        BufferError
+            The tensor is on the tape: `detach` it first.
+        """
+        if self.requires_grad or self._node is not None:
+            raise BufferError("a tensor that records gradients cannot be shared: detach() it.")
+        return self.data.__dlpack__(**wishes)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return where the array lies, as DLPack has it."""
+        kind, index = self.data.__dlpack_device__()
+        return int(kind), int(index)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
 

@@ -97,6 +97,7 @@ def settings(trainer: Any) -> dict[str, Any]:
         "accumulate": trainer.accumulate,
         "seed": trainer.seed,
         "data": trainer.data.signature(),
+        "precision": trainer.precision.name,
     }
     # As a file would hold it: tuples are lists there.
     plain: dict[str, Any] = json.loads(json.dumps(form))
@@ -127,6 +128,8 @@ def capture(trainer: Any) -> Contents:
         "history": trainer.history_.to_dict(),
         "callbacks": callbacks,
     }
+    if trainer.precision.scale is not None:
+        attributes["loss_scale"] = trainer.precision.scale.state()
     return Contents(CHECKPOINT, {}, attributes, tensors)
 
 
@@ -152,7 +155,8 @@ def restore(trainer: Any, contents: Contents, path: str | os.PathLike[str]) -> N
 
 
 def _check_same(trainer: Any, attributes: Mapping[str, Any], name: str) -> None:
-    stored, own = attributes["settings"], settings(trainer)
+    # Checkpoints of the time when there was one precision do not name it.
+    stored, own = {"precision": "float32", **attributes["settings"]}, settings(trainer)
     if attributes["fingerprint"] != fingerprint(trainer.network):
         where = difference(stored["network"]["spec"], own["network"]["spec"])
         where = where or difference(
@@ -178,6 +182,8 @@ def _restore(trainer: Any, contents: Contents) -> None:
     if not isinstance(attributes["schedule"], Mapping):
         raise ModelFileError("the checkpoint holds no valid state of the schedule.")
     trainer.schedule.load_state(attributes["schedule"])
+    if trainer.precision.scale is not None:
+        trainer.precision.scale.load_state(attributes["loss_scale"])
     trainer.set_progress(attributes["progress"], attributes["history"])
     stored = attributes["callbacks"]
     for key, callback in trainer.named_callbacks():

@@ -13,6 +13,7 @@ from ironlearn.nn.backend.device import Device
 from ironlearn.nn.data import Batch
 from ironlearn.nn.inference import dtype_of, send, tensors
 from ironlearn.nn.layers.base import Buffer, Layer, Mode, get_device_of
+from ironlearn.nn.precision import Precision
 
 
 def finite(array: Any) -> bool:
@@ -24,7 +25,19 @@ def finite(array: Any) -> bool:
     if isinstance(array, tuple | list):
         return all(finite(part) for part in array)
     value = get_device_of(array).receive(array)
+    if value.dtype.name == "bfloat16":
+        value = value.astype(np.float32)
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+
+
+def all_finite(device: Device, arrays: list[Any]) -> bool:
+    """Tell whether all elements of `arrays`, floats of `device`, are finite; ask it once."""
+    if not device.asynchronous:
+        return all(finite(array) for array in arrays)
+    xp = device.xp
+    with device.context():
+        answers = [xp.isfinite(array).all() for array in arrays]
+        return not answers or bool(device.receive(xp.stack(answers)).all())
 
 
 def name_of(layer: Layer) -> str:
@@ -45,7 +58,12 @@ def keep_buffers(buffers: Iterable[Buffer]) -> Callable[[], None]:
 
 
 def first_not_finite(
-    network: Layer, loss: Any, device: Device, batch: Batch, mode: Mode
+    network: Layer,
+    loss: Any,
+    device: Device,
+    batch: Batch,
+    mode: Mode,
+    precision: Precision,
 ) -> tuple[str, str | None]:
     """Compute a training step's loss and gradients again, looking at every layer.
 
@@ -61,6 +79,8 @@ def first_not_finite(
         Inputs, targets, weights.
     mode : Mode
         As in the step that failed.
+    precision : Precision
+        In which the step was computed.
 
     Returns
     -------
@@ -86,14 +106,16 @@ def first_not_finite(
         vars(layer)["forward"] = _watching(layer, layer.forward, found)
     try:
         dtype = dtype_of(network)
-        outputs = network(*tensors(device, x, dtype), mode=mode)
-        if found:
-            who = name_of(found[0])
-            return f"the first value that is not finite came out of {who}", who
-        value = loss(outputs, send(device, y, dtype), send(device, weights, dtype))
-        if not finite(value.data):
-            return "every layer's output is finite, the loss of it is not", None
-        backward(value)
+        with precision.products(), precision.copies():
+            outputs = network(*precision.inputs(tensors(device, x, dtype)), mode=mode)
+            if found:
+                who = name_of(found[0])
+                return f"the first value that is not finite came out of {who}", who
+            outputs = precision.outputs(outputs)
+            value = loss(outputs, send(device, y, dtype), send(device, weights, dtype))
+            if not finite(value.data):
+                return "every layer's output is finite, the loss of it is not", None
+            backward(value)
         # Gradients come from the last layer to the first.
         for layer in reversed(watched):
             for name, member in layer._members():

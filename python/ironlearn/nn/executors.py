@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.nn.autograd import RowGradient, backward, no_grad
+from ironlearn.nn.autograd import RowGradient, Tensor, backward, no_grad
 from ironlearn.nn.backend.device import Device, get_device
 from ironlearn.nn.data import ArrayData, Batch, Batches, count, epoch_generator, join, take
 from ironlearn.nn.diagnosis import keep_buffers
 from ironlearn.nn.inference import check_labels, dtype_of, fits, receive, scaled, send, tensors
 from ironlearn.nn.layers.base import Layer, Mode
 from ironlearn.nn.metrics import Metric, Totals, accuracy, measure
+from ironlearn.nn.precision import Precision
 
 if TYPE_CHECKING:
     from ironlearn.nn.plan import LoweredNetwork
@@ -49,6 +50,54 @@ class NotFinite(Exception):
         self.mode = mode
 
 
+class Pulled:
+    """An epoch's steps, fetched when they are asked for and kept until they are done.
+
+    Each walk begins with the first step that is not done. What fetching raised is raised again
+    there by every later walk.
+
+    Parameters
+    ----------
+    source : iterator
+        The steps.
+
+    Examples
+    --------
+    >>> pulled = Pulled(iter("abc"))
+    >>> next(iter(pulled)), list(pulled), pulled.done(2), list(pulled)
+    ('a', ['a', 'b', 'c'], ['a', 'b'], ['c'])
+    """
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self._source = source
+        self._kept: list[Any] = []
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._kept
+        while True:
+            if self._error is not None:
+                raise self._error
+            try:
+                step = next(self._source)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._error = error
+                raise
+            self._kept.append(step)
+            yield step
+
+    def more(self) -> bool:
+        """Tell whether there is a step that is not done."""
+        return any(True for _ in self)
+
+    def done(self, n: int) -> list[Any]:
+        """Forget the first `n` steps, and return them."""
+        done, self._kept = self._kept[:n], self._kept[n:]
+        return done
+
+
 class Eager:
     """Training steps through the tape: any network, any device.
 
@@ -58,6 +107,8 @@ class Eager:
         As in `Trainer`, resolved.
     accumulate : int
         Batches a step.
+    precision : Precision
+        In which the network computes.
     """
 
     name = "eager"
@@ -73,6 +124,7 @@ class Eager:
         device: Device,
         seed: int,
         accumulate: int,
+        precision: Precision,
     ) -> None:
         self.network = network
         self.loss = loss
@@ -81,6 +133,7 @@ class Eager:
         self.device = device
         self.seed = seed
         self.accumulate = accumulate
+        self.precision = precision
         self.dtype = dtype_of(network)
         self.buffers = list(network.named_buffers().values())
 
@@ -90,8 +143,22 @@ class Eager:
         while group := list(itertools.islice(stream, self.accumulate)):
             yield group
 
-    def run(self, steps: list[list[Batch]], rates: list[float], first: int) -> list[Measured]:
-        """Take `steps`, the first of which has the number `first`, at learning `rates`.
+    def run(
+        self, steps: Iterable[list[Batch]], rates: Sequence[float], first: int
+    ) -> list[Measured]:
+        """Take `steps`, one for each learning rate, or as many as there are.
+
+        Parameters
+        ----------
+        steps : iterable of list of batches
+        rates : sequence of float
+        first : int
+            Number of the first step.
+
+        Returns
+        -------
+        list
+            What the steps measured; there may be fewer than asked for, but not none.
 
         Raises
         ------
@@ -99,60 +166,109 @@ class Eager:
             A loss or a gradient is not finite; the network is as before that step.
         """
         done: list[Measured] = []
-        for i, (batches, rate) in enumerate(zip(steps, rates, strict=True)):
+        # The rates first: no step is fetched for which there is none.
+        for i, (rate, batches) in enumerate(zip(rates, steps, strict=False)):
             put_back = keep_buffers(self.buffers)
             try:
-                done.append(self._step(batches, rate, first + i, done))
+                done.append(self._step(batches, rate, first + i, done, put_back))
             except BaseException:
                 self.optimizer.zero_grad()
                 put_back()
                 raise
         return done
 
-    def _step(self, batches: list[Batch], rate: float, step: int, done: list[Measured]) -> Measured:
-        weights = [float(count(x) if w is None else w.sum()) for x, _, w in batches]
-        whole = sum(weights)
+    def _step(
+        self,
+        batches: list[Batch],
+        rate: float,
+        step: int,
+        done: list[Measured],
+        put_back: Callable[[], None],
+    ) -> Measured:
         totals = Totals(list(self.metrics))
-        for part, (batch, weight) in enumerate(zip(batches, weights, strict=True)):
-            x, y, w = batch
-            # Each batch of a step draws other random numbers.
-            mode = Mode(training=True, seed=self.seed, step=step * self.accumulate + part)
-            outputs = self.network(*tensors(self.device, x, self.dtype), mode=mode)
-            check_labels(self.loss, outputs, y)
-            value = self.loss(
-                outputs, send(self.device, y, self.dtype), send(self.device, w, self.dtype)
-            )
-            values = {"loss": float(self.device.receive(value.data))}
-            if not math.isfinite(values["loss"]):
-                raise NotFinite(done, f"the loss became {values['loss']}", batch, mode)
-            if len(batches) == 1:
-                backward(value)
-            else:
-                share = weight / whole if whole > 0 else 0.0
-                backward(value, self.device.xp.full((), share, dtype=value.dtype))
-            if self.metrics:
-                values |= measure(self.metrics, receive(self.device, outputs), y, w)
-            totals.add(weight, values)
+        gradients: list[Any] | None = None
+        with self.precision.products(), self.precision.copies():
+            weights, whole = weights_of(batches)
+            for part, (batch, weight) in enumerate(zip(batches, weights, strict=True)):
+                mode = self._mode(step, part)
+                outputs, value = self._forward(batch, mode)[:2]
+                values = {"loss": float(self.device.receive(value.data))}
+                if not math.isfinite(values["loss"]):
+                    raise NotFinite(done, f"the loss became {values['loss']}", batch, mode)
+                self._backward(value, weight, whole, len(batches))
+                gradients = self.precision.collect(gradients)
+                if self.metrics:
+                    _, y, w = batch
+                    values |= measure(self.metrics, receive(self.device, outputs), y, w)
+                totals.add(weight, values)
+        self.precision.give(gradients)
+        scale = self.precision.scale
         if not self._gradients_finite():
-            raise NotFinite(done, "a gradient became NaN or infinite", batch, mode)
+            if scale is None or not scale.overflowed():
+                raise NotFinite(done, "a gradient became NaN or infinite", batch, mode)
+            self.optimizer.zero_grad()
+            put_back()
+            return whole, totals.means()
         self.optimizer.step(rate)
+        if scale is not None:
+            scale.succeeded()
         return whole, totals.means()
+
+    def _mode(self, step: int, part: int) -> Mode:
+        # Each batch of a step draws other random numbers.
+        return Mode(training=True, seed=self.seed, step=step * self.accumulate + part)
+
+    def _forward(self, batch: Batch, mode: Mode) -> tuple[Any, Tensor, Any, Any]:
+        """Return the outputs, the loss, and the targets and weights on the device."""
+        x, y, w = batch
+        inputs = self.precision.inputs(tensors(self.device, x, self.dtype))
+        outputs = self.precision.outputs(self.network(*inputs, mode=mode))
+        check_labels(self.loss, outputs, y)
+        targets, weights = send(self.device, y, self.dtype), send(self.device, w, self.dtype)
+        return outputs, self.loss(outputs, targets, weights), targets, weights
+
+    def _backward(self, value: Tensor, weight: float, whole: float, parts: int) -> None:
+        share = 1.0
+        if parts > 1:
+            share = weight / whole if whole > 0 else 0.0
+        if self.precision.scale is not None:
+            share *= self.precision.scale.value
+        if parts == 1 and share == 1.0:
+            backward(value)
+        else:
+            with self.device.context():
+                grad = self.device.xp.full((), share, dtype=value.dtype)
+            backward(value, grad)
 
     def _gradients_finite(self) -> bool:
         # A sum is finite only if its terms are; one number leaves the device.
-        grads = [p.grad for p in self.optimizer.parameters if p.grad is not None]
-        sums = [
-            part.sum()
-            for grad in grads
-            for part in ([g for _, g in grad.parts] if isinstance(grad, RowGradient) else [grad])
-        ]
+        sums = [part.sum() for part in self._gradients()]
         if not sums:
             return True
         return math.isfinite(float(self.device.receive(sum(sums[1:], sums[0]))))
 
+    def _gradients(self) -> list[Any]:
+        """Return the arrays that the gradients are made of."""
+        grads = [p.grad for p in self.optimizer.parameters if p.grad is not None]
+        return [
+            part
+            for grad in grads
+            for part in ([g for _, g in grad.parts] if isinstance(grad, RowGradient) else [grad])
+        ]
 
-def reason_against_plan(metrics: Mapping[str, Metric], accumulate: int) -> str:
+
+def weights_of(batches: list[Batch]) -> tuple[list[float], float]:
+    """Return the samples' summed weight in each batch and in all."""
+    weights = [float(count(x) if w is None else w.sum()) for x, _, w in batches]
+    return weights, sum(weights)
+
+
+def reason_against_plan(
+    metrics: Mapping[str, Metric], accumulate: int, precision: str = "float32"
+) -> str:
     """Return what a plan cannot do of these settings; empty if there is nothing."""
+    if precision != "float32":
+        return f"the precision {precision} has no lowering"
     other = [name for name, metric in metrics.items() if metric is not accuracy]
     if other:
         return f"the metric {other[0]} has no lowering"
@@ -235,7 +351,7 @@ class Planned:
             with no_grad():
                 self.network(*tensors(get_device("cpu"), first, np.dtype(np.float32)))
 
-    def run(self, steps: list[Any], rates: list[float], first: int) -> list[Measured]:
+    def run(self, steps: Iterable[Any], rates: Sequence[float], first: int) -> list[Measured]:
         """Take `steps`, the first of which has the number `first`, at learning `rates`.
 
         Raises
@@ -243,6 +359,8 @@ class Planned:
         NotFinite
             A loss is not finite; the network is as before that step.
         """
+        steps = list(itertools.islice(steps, len(rates)))
+        rates = list(rates[: len(steps)])
         started = time.perf_counter()
         picked = isinstance(steps[0], np.ndarray)
         if picked:

@@ -65,6 +65,9 @@ METRICS: Mapping[str, Metric] = {
     "mse": mean_squared_error,
 }
 
+#: Metrics that also take the arrays of another device, and answer with one of its arrays.
+_ANYWHERE = frozenset(METRICS.values())
+
 #: Losses of classifiers: "auto" measures the accuracy with them.
 _CLASSIFYING = frozenset({"cross_entropy", "binary_cross_entropy", "focal"})
 
@@ -132,4 +135,39 @@ def measure(
         else:
             total = float(weights.sum())
             found[name] = float((values * weights).sum() / total) if total > 0 else 0.0
+    return found
+
+
+def stays_on_device(metrics: Mapping[str, Metric], outputs: Any, targets: Any) -> bool:
+    """Tell whether `measure_there` takes these metrics, of outputs and targets like these."""
+    single = not isinstance(outputs, tuple | list) and not isinstance(targets, tuple)
+    return not metrics or (single and all(metric in _ANYWHERE for metric in metrics.values()))
+
+
+def measure_there(
+    metrics: Mapping[str, Metric],
+    outputs: Any,
+    targets: Any,
+    weights: Any,
+    weight: float,
+) -> list[Any]:
+    """Return what `measure` returns, in its order, as a device's scalars; nothing waits for it.
+
+    Parameters
+    ----------
+    metrics : dict
+        Metrics that `stays_on_device` says can be measured so.
+    outputs, targets : arrays of one device
+    weights : array of that device of shape (N,), or None
+    weight : float
+        The sum of the weights.
+    """
+    found = []
+    for metric in metrics.values():
+        values = metric(outputs, targets)
+        if weights is None:
+            found.append(values.mean())
+        else:
+            scale = 1.0 / weight if weight > 0 else 0.0
+            found.append((values * weights).sum() * scale)
     return found

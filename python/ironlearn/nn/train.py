@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import signal
 import threading
@@ -29,16 +28,18 @@ from ironlearn.nn.callbacks import (
     as_callback,
 )
 from ironlearn.nn.checkpoint import read_checkpoint, restore
-from ironlearn.nn.data import Batches, as_batches
-from ironlearn.nn.diagnosis import finite, first_not_finite
-from ironlearn.nn.executors import Eager, NotFinite, Planned, reason_against_plan
+from ironlearn.nn.data import Batches, as_batches, count
+from ironlearn.nn.diagnosis import all_finite, first_not_finite
+from ironlearn.nn.executors import Eager, NotFinite, Planned, Pulled, reason_against_plan
 from ironlearn.nn.history import History
-from ironlearn.nn.inference import evaluate, predict, require_built
+from ironlearn.nn.inference import evaluate, no_memory, predict, require_built
 from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.losses import get_loss
 from ironlearn.nn.metrics import Metric, Totals, resolve
 from ironlearn.nn.optimizers import get_optimizer
 from ironlearn.nn.plan import lower
+from ironlearn.nn.precision import Precision
+from ironlearn.nn.queued import Queued
 from ironlearn.nn.schedules import Constant, Plateau, WarmUp, get_schedule
 
 __all__ = ["History", "Trainer", "evaluate", "predict"]
@@ -73,6 +74,12 @@ class Trainer:
     executor : {"auto", "eager", "plan"}, default="auto"
         ``"plan"`` runs whole steps in native code, ``"eager"`` operation by operation. ``"auto"``
         takes the plan where the network, the loss, the optimizer and the device allow it.
+    precision : {"float32", "tf32", "float16", "bfloat16"}, default="float32"
+        In which to compute. ``"float32"`` is the type of the parameters, whichever it is. With the
+        16-bit types, the network computes on copies of its parameters in that type, made for each
+        step; parameters, optimizer and losses stay in float32. With float16 the loss is scaled, and
+        a step whose gradients overflow is left out (the history counts them as
+        ``skipped_steps``). ``"tf32"`` lets a GPU round the factors of products to 10 bits.
     random_state : int, RandomState or None, default=0
         Seed of the order of samples, of dropout and noise. ``None`` draws one.
     verbose : int, default=0
@@ -110,6 +117,12 @@ class Trainer:
     exception: the network has the weights of the last finished step, the history is kept, and
     ``interrupted_`` is True. A second Ctrl-C raises KeyboardInterrupt at once.
 
+    A GPU gets the steps of about 0.1 s at once, and is waited for after them: callbacks see the
+    steps in such groups.
+
+    Mixed precision is that of Micikevicius et al., "Mixed precision training" (arXiv:1710.03740).
+    Validations compute in float32, or in TF32 where the training does.
+
     Examples
     --------
     >>> import numpy as np
@@ -138,6 +151,7 @@ class Trainer:
         accumulate: int = 1,
         device: str | Device = "cpu",
         executor: str = "auto",
+        precision: str = "float32",
         random_state: Any = 0,
         verbose: int = 0,
         callbacks: Sequence[Any] = (),
@@ -160,6 +174,7 @@ class Trainer:
         self.verbose = int(verbose)
         self.callbacks = [as_callback(callback) for callback in callbacks or ()]
         network.to_device(self.device)
+        self.precision = Precision(precision, network, self.device)
         self.optimizer.bind(network.parameters())
         self._run: list[Callback] = list(self.callbacks)
         self._begin(0)
@@ -221,6 +236,9 @@ class Trainer:
         DivergedError
             A loss or a gradient became NaN or infinite. The error has the step and the layer; the
             network has the last good weights.
+        MemoryError
+            The device has no memory for a batch. The network has the weights of the last finished
+            step.
         ModelFileError
             The checkpoint is damaged or of another run; the network is as before.
         InvalidParameterError
@@ -277,7 +295,10 @@ class Trainer:
     def _choose(self) -> Any:
         """Return the executor of a run."""
         if self.executor != "eager":
-            plan, reason = None, reason_against_plan(self.metrics, self.accumulate)
+            plan, reason = (
+                None,
+                reason_against_plan(self.metrics, self.accumulate, self.precision.name),
+            )
             if not reason and self.device.name != "cpu":
                 reason = f"the device is {self.device.name}"
             if not reason:
@@ -286,7 +307,8 @@ class Trainer:
                 return Planned(self.network, plan, self.metrics, self.seed)
             if self.executor == "plan":
                 raise InvalidParameterError(f"executor='plan' cannot be used: {reason}.")
-        return Eager(
+        kind = Queued if self.device.asynchronous else Eager
+        return kind(
             self.network,
             self.loss,
             self.optimizer,
@@ -294,6 +316,7 @@ class Trainer:
             self.device,
             self.seed,
             self.accumulate,
+            self.precision,
         )
 
     # The loop ---------------------------------------------------------------------------------
@@ -330,12 +353,14 @@ class Trainer:
         started = time.perf_counter() - self._elapsed
         if self.position == 0:
             self.totals = Totals(list(self.metrics))
+            if self.precision.scale is not None:
+                self.precision.scale.skipped = 0
             for callback in self._run:
                 callback.on_epoch_begin(self)
         self._kept = self._copy()
-        steps = self._executor.steps(self.data, self.epoch, self.position)
-        while chunk := list(itertools.islice(steps, self._steps_ahead())):
-            self._advance(chunk)
+        steps = Pulled(self._executor.steps(self.data, self.epoch, self.position))
+        while steps.more():
+            self._advance(steps)
             self._elapsed = time.perf_counter() - started
             for callback in self._run:
                 callback.on_steps(self)
@@ -359,8 +384,11 @@ class Trainer:
                 metrics=self.metrics,
                 device=self.device,
                 executor=self.executor_,
+                precision="tf32" if self.precision.name == "tf32" else "float32",
             )
             record |= {f"val_{name}": value for name, value in measured.items()}
+        if self.precision.scale is not None:
+            record["skipped_steps"] = float(self.precision.scale.skipped)
         record["learning_rate"] = self._last_rate
         record["seconds"] = time.perf_counter() - started
         self.schedule.observe(record.get(monitor, record["loss"]))
@@ -383,18 +411,20 @@ class Trainer:
             self.interrupted_ = self.stop = True
         return self.stop
 
-    def _advance(self, chunk: list[Any]) -> None:
-        """Take the steps of `chunk`."""
-        rates = [self._rate(self.step + i) for i in range(len(chunk))]
+    def _advance(self, steps: Pulled) -> None:
+        """Take some of `steps`."""
+        rates = [self._rate(self.step + i) for i in range(self._steps_ahead())]
         failure: NotFinite | None = None
         try:
-            done = self._executor.run(chunk, rates, self.step)
+            done = self._executor.run(steps, rates, self.step)
         except NotFinite as error:
             failure, done = error, error.done
-        for i, (weight, values) in enumerate(done):
+        except self.device.out_of_memory as error:
+            raise self._too_large(error, next(iter(steps))) from None
+        for (weight, values), taken, rate in zip(done, steps.done(len(done)), rates, strict=False):
             self.totals.add(weight, values)
-            self.position += len(chunk[i]) if isinstance(chunk[i], list) else 1
-            self._last_rate = rates[i]
+            self.position += len(taken) if isinstance(taken, list) else 1
+            self._last_rate = rate
         self.step += len(done)
         if failure is not None:
             raise self._diverged(failure) from None
@@ -409,24 +439,46 @@ class Trainer:
     def _copy(self) -> tuple[int, dict[str, Any]] | None:
         """Return a copy of the network to go back to, unless it is very large."""
         size = sum(math.prod(p.shape) * p.dtype.itemsize for p in self.network.parameters())
-        return (self.step, self.network.state()) if size <= _COPIED_BYTES else None
+        if size > _COPIED_BYTES:
+            return None
+        with self.device.context():
+            return self.step, {path: held.data.copy() for path, held in self._held().items()}
+
+    def _held(self) -> dict[str, Any]:
+        return self.network.named_parameters() | self.network.named_buffers()
 
     def _weights_finite(self) -> bool:
-        return all(finite(p.data) for p in self.network.parameters())
+        return all_finite(self.device, [p.data for p in self.network.parameters()])
 
     def _go_back(self) -> str:
         """Give the network the weights of the epoch's start; say so."""
         if self._kept is None:
             return "the network is too large for a copy to go back to"
-        self.network.load_state(self._kept[1])
+        step, copies = self._kept
+        for path, held in self._held().items():
+            held.data = copies[path]
+        # From now on they are the network's own.
+        self._kept = None
         self.optimizer.bind(self.network.parameters())
-        return f"the network has the weights of step {self._kept[0]} again"
+        return f"the network has the weights of step {step} again"
+
+    def _too_large(self, error: BaseException, step: Any) -> MemoryError:
+        """Return the error that says what found no memory."""
+        sizes = [count(x) for x, _, _ in step] if isinstance(step, list) else [len(step)]
+        self.optimizer.zero_grad()
+        return no_memory(
+            self.device,
+            error,
+            f"step {self.step + 1} with batches of {max(sizes)} samples",
+            "A smaller batch_size needs less (with accumulate=, several batches make a step); the "
+            f"network keeps the weights of step {self.step}",
+        )
 
     def _diverged(self, failure: NotFinite) -> DivergedError:
         """Return the error that says what happened; give the network its last good weights."""
         step = self.step + 1
         what, layer = first_not_finite(
-            self.network, self.loss, self.device, failure.batch, failure.mode
+            self.network, self.loss, self.device, failure.batch, failure.mode, self.precision
         )
         kept = f"the network keeps the weights of step {self.step}"
         if not self._weights_finite():

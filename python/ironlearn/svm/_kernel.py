@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from ironlearn import _core, _modelfile
+from ironlearn import _core, _gpu, _modelfile
 from ironlearn._frames import validate_data
 from ironlearn._parameters import (
     BOOLEAN,
@@ -26,6 +26,7 @@ from ironlearn._parameters import (
     real,
 )
 from ironlearn.base import Estimator
+from ironlearn.svm._gpu import pair_scores
 
 #: What the native code takes: a dense array, or (data, indices, indptr, n_features).
 Rows = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]
@@ -251,6 +252,18 @@ class KernelMachine(Estimator):
             return rows(self._predict_input(X))
         check_is_fitted(self)
         return self._called_kernel(X, self._model.parts()[-1])
+
+    def _gpu_scores(self, X: Any) -> tuple[Any, Any]:
+        """Return CuPy and the scores of rows that live on a GPU; ``None``, ``None`` for others."""
+        xp = _gpu.module_of(X)
+        if xp is None:
+            return None, None
+        if callable(self.kernel) or self.kernel == "precomputed":
+            raise TypeError(
+                f"kernel={self.kernel!r} takes rows in main memory, got a CuPy array: pass X.get()."
+            )
+        X = _gpu.checked(self, X, xp)
+        return xp, pair_scores(xp, self._model, X)
 
     @property
     def coef_(self) -> Any:

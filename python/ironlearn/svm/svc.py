@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from ironlearn import _core, _modelfile
 from ironlearn._parameters import BOOLEAN, MAPPING, NONE, RANDOM_STATE, options
 from ironlearn.base import Classifier, encode_classes
+from ironlearn.svm._gpu import class_codes, combined
 from ironlearn.svm._kernel import PARAMETERS, KernelMachine, rows, scaled
 
 _DEPRECATED = "was deprecated in scikit-learn 1.9, which will remove it in version 1.11"
@@ -296,8 +297,16 @@ class SVC(Classifier, KernelMachine):
                 (n_samples, n_classes * (n_classes - 1) / 2)
             For two classes, above zero for the second one; else votes with the scores as
             tie-breakers ("ovr"), or the scores of the pairs ("ovo"), above zero for the
-            first class of the pair.
+            first class of the pair. Of a CuPy array a CuPy array, computed on its GPU in the
+            array's precision.
         """
+        xp, scores = self._gpu_scores(X)
+        if xp is not None:
+            classes = len(self.classes_)
+            if classes == 2:
+                return -scores[:, 0]
+            ovr = self.decision_function_shape == "ovr"
+            return combined(xp, scores, classes) if ovr else scores
         query = self._query(X)
         scores = self._model.decision_function(
             query,
@@ -307,10 +316,20 @@ class SVC(Classifier, KernelMachine):
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of each row of X (n_samples, n_features)."""
+        """Return the class of each row of X (n_samples, n_features).
+
+        Of a CuPy array the answer is one, computed on its GPU in the array's precision; but a
+        NumPy array where the classes are no numbers, which a GPU cannot hold.
+        """
         check_is_fitted(self)
         if self.break_ties and self.decision_function_shape == "ovo":
             raise ValueError("break_ties must be False when decision_function_shape is 'ovo'")
+        xp, scores = self._gpu_scores(X)
+        if xp is not None:
+            codes = class_codes(xp, scores, len(self.classes_), bool(self.break_ties))
+            if self.classes_.dtype.kind in "biuf":
+                return xp.asarray(self.classes_)[codes]
+            return self.classes_[xp.asnumpy(codes)]
         codes = self._model.predict_codes(
             self._query(X), break_ties=bool(self.break_ties), n_threads=self._n_threads()
         )

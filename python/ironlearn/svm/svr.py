@@ -187,13 +187,17 @@ class SVR(RegressorMixin, KernelMachine):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows; for a precomputed kernel their values with the training rows.
+            Rows; for a precomputed kernel their values with the training rows. May be a CuPy
+            array.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            The answers.
+            The answers; of a CuPy array one, computed on its GPU in the array's precision.
         """
+        xp, scores = self._gpu_scores(X)
+        if xp is not None:
+            return scores[:, 0]
         query = self._query(X)
         scores = self._model.decision_function(
             query, one_versus_rest=False, n_threads=self._n_threads()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,11 +30,17 @@ class Device:
         The array module: NumPy, CuPy, or what stands in for it.
     ops : Ops
         The operations of networks on this device's arrays.
+    asynchronous : bool
+        Work is queued: asking for a value waits for everything before it.
+    out_of_memory : tuple of exception types
+        What is raised where an array finds no place.
     """
 
     name: str
     xp: Any
     ops: Ops
+    asynchronous: bool = False
+    out_of_memory: tuple[type[BaseException], ...] = (MemoryError,)
 
     def owns(self, array: Any) -> bool:
         """Tell whether `array` is one of this device's."""
@@ -52,6 +57,13 @@ class Device:
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which new arrays are this device's."""
         return contextlib.nullcontext()
+
+    def synchronize(self) -> None:
+        """Wait until everything queued is done."""
+
+    def memory(self) -> tuple[int, int] | None:
+        """Return the free and the total bytes of the device; ``None`` where it cannot tell."""
+        return None
 
     def __repr__(self) -> str:
         return f"<Device {self.name}>"
@@ -80,8 +92,18 @@ class CpuDevice(Device):
         return np.asarray(array)
 
 
-@cache
+#: Every device that was asked for, by name.
+_devices: dict[str, Device] = {}
+
+
 def _device(name: str) -> Device:
+    found = _devices.get(name)
+    if found is None:
+        found = _devices.setdefault(name, _make(name))
+    return found
+
+
+def _make(name: str) -> Device:
     if name == "cpu":
         return CpuDevice()
     if name == "strict":

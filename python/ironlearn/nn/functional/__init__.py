@@ -51,6 +51,7 @@ from ironlearn.nn.functional.normalization import (
     layer_norm,
 )
 from ironlearn.nn.functional.pooling import avg_pool2d, max_pool2d
+from ironlearn.nn.functional.precision import cast
 from ironlearn.nn.functional.recurrent import gru, lstm, rnn
 from ironlearn.nn.functional.resampling import pixel_shuffle, upsample2d
 from ironlearn.nn.functional.shape import concatenate, getitem, pad, reshape, stack, transpose
@@ -67,6 +68,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_inference",
+    "cast",
     "clip",
     "concatenate",
     "conv2d",

@@ -15,11 +15,18 @@ def _pair(a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """Return both operands as tensors; a number takes the other's device and dtype."""
     if isinstance(a, int | float):
         other = as_tensor(b)
-        return Tensor(other.device.xp.asarray(a, dtype=other.dtype)), other
+        return _constant(a, other), other
     if isinstance(b, int | float):
         other = as_tensor(a)
-        return other, Tensor(other.device.xp.asarray(b, dtype=other.dtype))
+        return other, _constant(b, other)
     return as_tensor(a), as_tensor(b)
+
+
+def _constant(value: float, like: Tensor) -> Tensor:
+    # Made there: the array of a number on the host would have to be copied to the device.
+    device = like.device
+    with device.context():
+        return Tensor(device.xp.full((), value, dtype=like.dtype))
 
 
 class Add(Function):

@@ -19,13 +19,14 @@ class MaxPool2D(Function):
     ) -> Array:
         """Compute the outputs."""
         y, argmax = ops.max_pool2d(x, size, stride=stride, padding=padding)
-        ctx.save(argmax, x.shape)
+        ctx.save(argmax, x.shape, size, stride, padding)
         return y
 
     @staticmethod
     def backward(ctx: Context, ops: Ops, g: Array) -> Array:
         """Compute the inputs' gradients."""
-        return ops.max_pool2d_backward(g, *ctx.saved)
+        argmax, shape, size, stride, padding = ctx.saved
+        return ops.max_pool2d_backward(g, argmax, shape, size, stride=stride, padding=padding)
 
 
 class AvgPool2D(Function):

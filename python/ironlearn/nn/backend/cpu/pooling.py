@@ -54,9 +54,16 @@ class CpuPoolingOps(PoolingOps):
         )
         return y, argmax
 
-    @native(lambda gy, argmax, input_shape: argmax.dtype == np.int32)
+    @native(lambda gy, argmax, input_shape, size, **_: argmax.dtype == np.int32)
     def max_pool2d_backward(
-        self, gy: F32, argmax: NDArray[np.int32], input_shape: tuple[int, ...]
+        self,
+        gy: F32,
+        argmax: NDArray[np.int32],
+        input_shape: tuple[int, ...],
+        size: Pair,
+        *,
+        stride: Pair,
+        padding: Padding = _NONE,
     ) -> F32:
         """Return the gradient of `max_pool2d`'s input."""
         gx = np.empty(input_shape, np.float32)

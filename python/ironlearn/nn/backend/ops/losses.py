@@ -11,7 +11,9 @@ class LossOps(ActivationOps):
 
     def softmax(self, x: Array, axis: int = -1) -> Array:
         """Return exp(x) / sum(exp(x)) over `axis`."""
-        e = self.xp.exp(x - x.max(axis=axis, keepdims=True, initial=-self.xp.inf))
+        if not x.size:
+            return x.copy()
+        e = self.xp.exp(x - x.max(axis=axis, keepdims=True))
         return e / e.sum(axis=axis, keepdims=True)
 
     def softmax_backward(self, gy: Array, y: Array, axis: int = -1) -> Array:
@@ -20,7 +22,9 @@ class LossOps(ActivationOps):
 
     def log_softmax(self, x: Array, axis: int = -1) -> Array:
         """Return log(softmax(x))."""
-        shifted = x - x.max(axis=axis, keepdims=True, initial=-self.xp.inf)
+        if not x.size:
+            return x.copy()
+        shifted = x - x.max(axis=axis, keepdims=True)
         return shifted - self.xp.log(self.xp.exp(shifted).sum(axis=axis, keepdims=True))
 
     def log_softmax_backward(self, gy: Array, y: Array, axis: int = -1) -> Array:

@@ -47,8 +47,21 @@ class PoolingOps(ConvolutionOps):
                 place = xp.where(better, (rows + i) * width + (columns + j), place)
         return y, place
 
-    def max_pool2d_backward(self, gy: Array, argmax: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return the gradient of `max_pool2d`'s input."""
+    def max_pool2d_backward(
+        self,
+        gy: Array,
+        argmax: Array,
+        input_shape: tuple[int, ...],
+        size: Pair,
+        *,
+        stride: Pair,
+        padding: Padding = _NONE,
+    ) -> Array:
+        """Return the gradient of `max_pool2d`'s input.
+
+        The windows tell a device that looks for a cell's gradients where to look; `argmax` alone
+        is enough for one that puts gradients in their places.
+        """
         xp = self.xp
         n, height, width, channels = input_shape
         images = xp.arange(n)[:, None, None, None]
@@ -138,7 +151,7 @@ class PoolingOps(ConvolutionOps):
         ow = output_size(width, kw, stride[1], padding[1])
         g = self.activation_backward(gy, y, activation)
         gb = g.sum(axis=(0, 1, 2)) if needs[2] else None
-        g = self.max_pool2d_backward(g, argmax, (n, oh, ow, cout))
+        g = self.max_pool2d_backward(g, argmax, (n, oh, ow, cout), pool, stride=pool)
         return (
             self.conv2d_grad_input(g, w, x.shape, stride=stride, padding=padding)
             if needs[0]

@@ -276,4 +276,5 @@ def _before(xp: Any, after: Array, first: Array, reverse: bool) -> Array:
 
 def _product(ops: Any, a: Array, g: Array) -> Array:
     """Return the sum over samples and steps of a' g."""
-    return ops.matmul(a.reshape(-1, a.shape[2]).T, g.reshape(-1, g.shape[2]))
+    rows = a.shape[0] * a.shape[1]
+    return ops.matmul(a.reshape(rows, a.shape[2]).T, g.reshape(rows, g.shape[2]))
