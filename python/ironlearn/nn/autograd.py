@@ -35,14 +35,15 @@ _serial = itertools.count()
 _state = threading.local()
 
 
-def _recording() -> bool:
+def grad_enabled() -> bool:
+    """Return whether computations leave nodes: not within `no_grad`."""
     return getattr(_state, "recording", True)
 
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
     """Compute without leaving nodes: for prediction and for updates."""
-    before = _recording()
+    before = grad_enabled()
     _state.recording = False
     try:
         yield
@@ -253,7 +254,7 @@ class Function:
         """Run `forward` on the inputs' device and return its outputs as tensors."""
         arrays = [None if x is None else x.data for x in inputs]
         device = device_of([a for a in arrays if a is not None])
-        recording = _recording()
+        recording = grad_enabled()
         needs = tuple(
             recording and x is not None and (x.requires_grad or x._node is not None) for x in inputs
         )

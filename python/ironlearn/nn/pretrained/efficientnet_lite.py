@@ -17,6 +17,7 @@ from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.pretrained.folded import load_folded
 from ironlearn.nn.pretrained.inverted_residual import InvertedResidual
 from ironlearn.nn.pretrained.layout import Weights
+from ironlearn.nn.pretrained.residual_chain import run_residuals
 
 #: Repeats, kernel, stride, expansion, channels: the stages of the network.
 STAGES = (
@@ -87,9 +88,7 @@ class EfficientNetLite0(Layer):
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute logits or features of pictures."""
         self._expect(x)
-        y = self.stem(x, mode)
-        for block in self.blocks:
-            y = block(y, mode)
+        y = run_residuals(self.blocks, self.stem(x, mode), mode)
         y = F.mean(self.head(y, mode), axis=(1, 2))
         return y if self.top is None else self.top(y, mode)
 
