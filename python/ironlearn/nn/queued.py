@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ironlearn.nn.backend.device import Array
-from ironlearn.nn.backend.joined import total
+from ironlearn.nn.backend.joined import copied, total
 from ironlearn.nn.data import ArrayData, Batch, Batches
 from ironlearn.nn.executors import Eager, Measured, NotFinite, weights_of
 from ironlearn.nn.inference import detached, gathered, receive
@@ -204,8 +204,7 @@ class Queued(Eager):
         if not self._room:
             return None
         try:
-            with self.device.context():
-                copies = [array.copy() for array in arrays]
+            copies = copied(self.device, arrays)
         except self.device.out_of_memory:
             self._room = False
             return None

@@ -19,6 +19,45 @@ _SMALL = 1 << 20
 _ALIGNED = 64
 
 
+def copied(device: Device, arrays: list[Array]) -> list[Array]:
+    """Return copies of `arrays`, of any types, in C order; some may share one memory.
+
+    Examples
+    --------
+    >>> from ironlearn.nn.backend.device import get_device
+    >>> array = np.array([1.0])
+    >>> copied(get_device("cpu"), [array])[0] is array
+    False
+    """
+    found: list[Array] = [None] * len(arrays)
+    with device.context():
+        small: dict[str, list[int]] = {}
+        for i, array in enumerate(arrays):
+            if device.asynchronous and 0 < array.nbytes < _SMALL:
+                small.setdefault(str(array.dtype), []).append(i)
+            else:
+                found[i] = array.copy()
+        for places in small.values():
+            whole, starts = _joined(device, [arrays[i] for i in places])
+            for i, start in zip(places, starts, strict=True):
+                found[i] = whole[start : start + arrays[i].size].reshape(arrays[i].shape)
+    return found
+
+
+def _joined(device: Device, arrays: list[Array]) -> tuple[Array, list[int]]:
+    """Return an array that holds `arrays`, all of one type, and where each of them begins."""
+    rest = device.xp.zeros(_ALIGNED, arrays[0].dtype)
+    pieces, starts, length = [], [], 0
+    for array in arrays:
+        starts.append(length)
+        pieces.append(array.reshape(-1))
+        fill = -array.size % _ALIGNED
+        if fill:
+            pieces.append(rest[:fill])
+        length += array.size + fill
+    return device.xp.concatenate(pieces), starts
+
+
 def total(device: Device, arrays: list[Array], *, squared: bool = False) -> Array:
     """Return the sum over all elements of all `arrays`, or over their squares.
 
@@ -78,17 +117,13 @@ def scaled(
         joined: list[int] = []
         if device.asynchronous:
             joined = [
-                i for i, a in enumerate(arrays) if a.nbytes < _SMALL and a.dtype == arrays[0].dtype
+                i
+                for i, a in enumerate(arrays)
+                if 0 < a.nbytes < _SMALL and a.dtype == arrays[0].dtype
             ]
         if len(joined) > 1:
-            rest = device.xp.zeros(_ALIGNED, arrays[0].dtype)
-            pieces, starts, length = [], [], 0
-            for i in joined:
-                fill = -arrays[i].size % _ALIGNED
-                pieces += [arrays[i].reshape(-1), rest[:fill]]
-                starts.append(length)
-                length += arrays[i].size + fill
-            whole = _scaled(device.xp.concatenate(pieces), dtype, scale)
+            whole, starts = _joined(device, [arrays[i] for i in joined])
+            whole = _scaled(whole, dtype, scale)
             for i, start in zip(joined, starts, strict=True):
                 found[i] = whole[start : start + arrays[i].size].reshape(arrays[i].shape)
         else:
