@@ -83,8 +83,9 @@ def shape(b: Builder, node: Node) -> Any:
     if name in b.constants:
         lengths = list(b.constant(name, "its input").shape)
     else:
+        value = b.value(name)
         try:
-            lengths = signs(b.value(name))
+            lengths = signs(value)
         except ValueError as error:
             raise node.refuse(f"it {error}.") from error
     start, end = node.get("start", 0), node.get("end", len(lengths))
@@ -106,8 +107,9 @@ def reshape(b: Builder, node: Node) -> Any:
             return found.reshape(sizes)
         except ValueError as error:
             raise node.refuse(f"{error}.") from error
+    value = b.value(name)
     try:
-        return regroup(b.value(name), dims, copies)
+        return regroup(value, dims, copies)
     except ValueError as error:
         raise node.refuse(f"it {error}.") from error
 
@@ -218,11 +220,13 @@ def _small(b: Builder, node: Node) -> NDArray[Any]:
 
 
 def gather(b: Builder, node: Node, axis: int) -> NDArray[Any]:
-    """Return parts of a constant at constant places: Gather of shapes."""
-    found, places = _small(b, node), b.constant(node.given(1), "indices")
+    """Return parts of a constant at constant places: Gather, of shapes and tables."""
+    found = b.constant(node.given(0), "what it takes from")
+    places = b.constant(node.given(1), "indices")
     axis = b.axis(axis, found.ndim)
-    if places.dtype.kind not in "iu" or places.size * max(found.size, 1) > _MOST:
-        raise node.refuse("its indices are no integers, or too many.")
+    if places.dtype.kind not in "iu":
+        raise node.refuse("its indices are no integers.")
+    b.take(places.size * (found.size // max(1, found.shape[axis])))
     if places.size and (places.min() < -found.shape[axis] or places.max() >= found.shape[axis]):
         raise node.refuse(f"an index is outside of the {found.shape[axis]} places.")
     return np.take(found, places, axis)
