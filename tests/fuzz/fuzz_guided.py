@@ -1,5 +1,11 @@
 """The same readers under a fuzzer that looks for inputs which reach new lines: atheris, libFuzzer.
 
+It needs atheris, which is not among the dependencies of the tests::
+
+    python tests/fuzz/fuzz_guided.py pytorch-zip -runs=100000
+"""
+
+from __future__ import annotations
 
 import os
 import random
