@@ -53,17 +53,17 @@ def operations(name: str) -> int:
             return out
 
     device = backend.get_device("cpu")
-    before, place = device.ops, PLACE.device
+    before, place = device.ops, (PLACE.device, PLACE.precision)
     steps = CASES[name].steps
     try:
-        device.ops, PLACE.device = Counting(np), "cpu"
+        device.ops, PLACE.device, PLACE.precision = Counting(np), "cpu", "float32"
         object.__setattr__(CASES[name], "steps", 1)
         make = ours.CASES[name]
         # The operations themselves are counted, so none may be left to native plans.
         with _eagerly(ours):
             make()()
     finally:
-        device.ops, PLACE.device = before, place
+        device.ops, (PLACE.device, PLACE.precision) = before, place
         object.__setattr__(CASES[name], "steps", steps)
     return count
 

@@ -622,6 +622,22 @@ def conv2d(
 ) -> None:
     """Writes ``activation(x * w + b)`` to ``y``."""
 
+def nn_inverted_residuals(
+    x: _F32,
+    weights: list[_F32 | None],
+    geometry: list[tuple[_Pair, _Padding]],
+    y: _F32,
+    *,
+    activation: str,
+    n_threads: int,
+) -> None:
+    """Writes to `y` what inverted residuals, one after the other, make of `x`.
+
+    `weights` holds 6 arrays for each block: kernel and bias of the widening (or none of them), of
+    the depthwise convolution and of the narrowing; `geometry` stride and padding of each depthwise
+    convolution.
+    """
+
 def conv2d_grad_input(
     gy: _F32,
     w: _F32,
@@ -722,6 +738,34 @@ def nn_activation_backward(
     """Writes `gy` times the derivative of an activation to `out`.
 
     `source` is its output, or its input where the derivative does not follow from the output.
+    """
+
+def nn_affine(
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    b: NDArray[np.float32] | None,
+    activation: str,
+    y: NDArray[np.float32],
+    n_threads: int,
+) -> None:
+    """Writes ``activation(x w + b)`` to `y`."""
+
+def nn_encoder_blocks(
+    x: NDArray[np.float32],
+    weights: list[NDArray[np.float32]],
+    heads: int,
+    activation: str,
+    norm_first: bool,
+    causal: bool,
+    eps: float,
+    mask: NDArray[np.bool_] | None,
+    n_threads: int,
+) -> None:
+    """Replaces `x` (samples, steps, width) by what encoder blocks make of it.
+
+    `weights` holds 12 arrays for each block: kernel and bias of the attention and of its output,
+    gain and offset of its normalization, kernel and bias of both dense layers, gain and offset of
+    their normalization.
     """
 
 def nn_bias_activation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import os
 import re
@@ -25,7 +24,12 @@ _KERNEL = re.compile(
 
 
 def compiler() -> str | None:
-    """Return the C++ compiler's path; ``None`` where there is none."""
+    """Return the C++ compiler's path; ``None`` where there is none.
+
+    The shim needs POSIX beside it: on other systems there is none either.
+    """
+    if os.name != "posix":
+        return None
     return shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
 
 
@@ -74,6 +78,8 @@ def build(code: str, options: tuple[str, ...]) -> Path:
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to somebody else")
     library = folder / f"{key}.so"
+    import fcntl
+
     # Of several test processes one compiles, the others wait.
     with open(folder / f"{key}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -59,7 +59,7 @@ impl Unary {
     pub fn slope_from_output(self) -> bool {
         !matches!(
             self,
-            Unary::Gelu | Unary::GeluTanh | Unary::Relu6 | Unary::Silu | Unary::Softplus
+            Unary::Gelu | Unary::GeluTanh | Unary::Silu | Unary::Softplus
         )
     }
 }
@@ -246,9 +246,9 @@ unsafe fn activate_backward_body<V: Lanes>(
                 let bend = x.abs().select_lt(V::splat(16.0), x.mul(density), zero);
                 g.mul(normal(x).add(bend))
             }),
-            Unary::Relu6 => zip!(V, gy, from, out, count, |g, x| {
-                let below = x.select_lt(V::splat(6.0), g, zero);
-                zero.select_lt(x, below, zero)
+            Unary::Relu6 => zip!(V, gy, from, out, count, |g, y| {
+                let below = y.select_lt(V::splat(6.0), g, zero);
+                zero.select_lt(y, below, zero)
             }),
             Unary::GeluTanh => zip!(V, gy, from, out, count, |g, x| {
                 let (s, slope) = gelu_parts(x);

@@ -14,6 +14,7 @@ mod linear_svm;
 mod nn_attention;
 mod nn_conv;
 mod nn_convpool;
+mod nn_dense;
 mod nn_embedding;
 mod nn_norm;
 mod nn_optimizer;
@@ -68,9 +69,14 @@ mod _core {
         nn_attention, nn_attention_backward, nn_attention_packed, nn_attention_packed_backward,
     };
     #[pymodule_export]
-    use crate::nn_conv::{activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight};
+    use crate::nn_conv::{
+        activation_backward_sums, conv2d, conv2d_grad_input, conv2d_grad_weight,
+        nn_inverted_residuals,
+    };
     #[pymodule_export]
     use crate::nn_convpool::{conv2d_max_pool, conv2d_max_pool_backward};
+    #[pymodule_export]
+    use crate::nn_dense::{nn_affine, nn_encoder_blocks};
     #[pymodule_export]
     use crate::nn_embedding::{nn_embedding, nn_embedding_backward};
     #[pymodule_export]

@@ -27,7 +27,7 @@ fn bad(name: &'static str, given: &[usize], expected: String) -> PyErr {
 }
 
 /// A mask's elements and shape.
-fn allowed<'a>(
+pub fn allowed<'a>(
     mask: Option<&'a PyReadonlyArray4<'_, bool>>,
 ) -> PyResult<Option<(&'a [bool], [usize; 4])>> {
     mask.map(|mask| {

@@ -5,11 +5,12 @@ use crate::errors::to_py;
 use crate::gate;
 use ironlearn_core::error::Error;
 use ironlearn_core::nn::conv;
+use ironlearn_core::nn::inverted::{self, InvertedResidual};
 use ironlearn_kernels::conv::ConvShape;
 use ironlearn_kernels::gemm::Activation;
 use numpy::{
-    Element, PyReadonlyArray1, PyReadonlyArray4, PyReadwriteArray, PyReadwriteArray1,
-    PyReadwriteArray4, PyUntypedArrayMethods,
+    Element, PyReadonlyArray1, PyReadonlyArray4, PyReadonlyArrayDyn, PyReadwriteArray,
+    PyReadwriteArray1, PyReadwriteArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -123,6 +124,99 @@ pub fn conv2d(
     let cost = (images * shape.cost()) / WIDE + y.len() / 4;
     gate::sized(py, n_threads, cost, |control| {
         conv::conv2d(control, &shape, images, x, w, b, activation, y)
+    })
+}
+
+/// Arrays of one inverted residual: kernel and bias of the widening (or none of them), of the
+/// depthwise convolution and of the narrowing.
+const OF_BLOCK: usize = 6;
+
+/// Writes to `y` what inverted residuals, one after the other, make of `x`; see `OF_BLOCK`.
+///
+/// `geometry` holds stride and padding of each block's depthwise convolution.
+#[pyfunction]
+#[pyo3(signature = (x, weights, geometry, y, *, activation, n_threads))]
+pub fn nn_inverted_residuals(
+    py: Python<'_>,
+    x: PyReadonlyArray4<'_, f32>,
+    weights: Vec<Option<PyReadonlyArrayDyn<'_, f32>>>,
+    geometry: Vec<(Pair, (Pair, Pair))>,
+    mut y: PyReadwriteArray4<'_, f32>,
+    activation: &str,
+    n_threads: usize,
+) -> PyResult<()> {
+    let activation = activation_of(activation)?;
+    let bad = |given: String, expected: String| {
+        to_py(Error::Shape {
+            name: "weights",
+            given,
+            expected,
+        })
+    };
+    if weights.len() != OF_BLOCK * geometry.len() {
+        let want = format!("{OF_BLOCK} for each of {} blocks", geometry.len());
+        return Err(bad(format!("{} arrays", weights.len()), want));
+    }
+    let images = x.shape()[0];
+    let mut size = (x.shape()[1], x.shape()[2]);
+    let mut blocks = Vec::with_capacity(geometry.len());
+    for (arrays, &(stride, padding)) in weights.chunks_exact(OF_BLOCK).zip(&geometry) {
+        let pair = |i: usize| -> PyResult<Option<(&[f32], &[f32])>> {
+            match (&arrays[i], &arrays[i + 1]) {
+                (Some(w), Some(b)) => Ok(Some((slice("weights", w)?, slice("weights", b)?))),
+                _ => Ok(None),
+            }
+        };
+        let kernels = [0, 2, 4].map(|i| arrays[i].as_ref().map(|w| w.shape()));
+        let (Some(depthwise), Some(project)) = (pair(2)?, pair(4)?) else {
+            return Err(bad("none".into(), "a kernel and a bias".into()));
+        };
+        let (Some(&[kh, kw, 1, wide]), Some(&[1, 1, _, filters])) = (kernels[1], kernels[2]) else {
+            let want = "a depthwise kernel and one of 1 x 1 pixels".into();
+            return Err(bad(format!("kernels of shapes {kernels:?}"), want));
+        };
+        let channels = match kernels[0] {
+            None => wide,
+            Some(&[1, 1, channels, _]) => channels,
+            Some(shape) => {
+                return Err(bad(format!("shape {shape:?}"), "(1, 1, C, wide)".into()));
+            }
+        };
+        let middle = shape_of(
+            &[images, size.0, size.1, wide],
+            &[kh, kw, 1, wide],
+            stride,
+            padding,
+            (1, 1),
+            wide,
+        )?;
+        size = middle.out();
+        blocks.push(InvertedResidual {
+            middle,
+            channels,
+            filters,
+            expand: pair(0)?,
+            depthwise,
+            project,
+            activation,
+        });
+    }
+    let expected = [
+        images,
+        size.0,
+        size.1,
+        blocks.last().map_or(0, |b| b.filters),
+    ];
+    if y.shape() != expected || blocks.first().is_none_or(|b| b.channels != x.shape()[3]) {
+        return Err(bad(
+            format!("those for x {:?} and y {:?}", x.shape(), y.shape()),
+            format!("y of shape {expected:?}, and the channels of x"),
+        ));
+    }
+    let (x, y) = (slice("x", &x)?, slice_mut("y", &mut y)?);
+    let of_image: usize = blocks.iter().map(InvertedResidual::cost).sum();
+    gate::sized(py, n_threads, images * (of_image / WIDE), |control| {
+        inverted::forward(control, images, &blocks, x, y)
     })
 }
 

@@ -39,6 +39,7 @@ CASES = [
     _scatter("one value", (1, 1), (1, 1), np.array([0])),
     _scatter("no width", (6, 0), (3, 0), _rows(3, 6)),
     _scatter("wide rows", (3, 70), (9, 70), _rows(9, 3)),
+    _scatter("very wide rows", (2, 2100), (3, 2100), _rows(3, 2)),
     _scatter("many for one", (2, 3), (700, 3), _rows(700, 2)),
     _scatter("many places", (300, 3), (50, 3), _rows(50, 300)),
     _scatter("negative", (6, 5), (4, 5), np.array([-1, 0, -6, 5])),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ironlearn._random import unit, words
 from nn.cuda.cases import Case, one
 
 _rng = np.random.default_rng(5)
@@ -49,6 +50,9 @@ CASES = [
 ]
 for _rate in (0.0, 0.1, 0.5, 0.999):
     CASES.append(one("dropout", f"{_rate}", {"x": _rng.standard_normal((7, 41))}, 9, 8, _rate))
+# A rate that is one of the numbers drawn: that element stays.
+_drawn = float(unit(words(9, 8, 20))[13])
+CASES.append(one("dropout", "a number drawn", {"x": _rng.standard_normal(20)}, 9, 8, _drawn))
 for _seed, _task in _STREAMS:
     _x = {"x": _rng.standard_normal((3, 11))}
     CASES.append(one("dropout", f"{_seed}-{_task}", _x, _seed, _task, 0.4))

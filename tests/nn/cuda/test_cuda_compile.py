@@ -8,11 +8,7 @@ from ironlearn.nn.backend.cuda.source import PRECISIONS, options, source
 from standin import nvrtc
 from standin.compiled import signatures
 
-
-@pytest.fixture(autouse=True)
-def _nvrtc() -> None:
-    if nvrtc.library() is None:
-        pytest.fail("NVRTC is not there: pip install nvidia-cuda-nvrtc-cu12 (extra test)")
+pytestmark = pytest.mark.nvrtc
 
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_80", "sm_90"])

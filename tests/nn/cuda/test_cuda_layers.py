@@ -22,6 +22,7 @@ from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.losses import _losses
 from ironlearn.nn.pretrained.bert import BertEncoder
 from ironlearn.nn.pretrained.sentences import SentenceEncoder
+from nn.test_nn_autograd import CASES as FUNCTIONS
 from nn.test_nn_layers import CASES as CHAINED
 from nn.test_nn_losses import CASES as LOSSES
 from standin.cupy import counts
@@ -195,6 +196,34 @@ def test_loss(gpu: Any, name: str, weighted: bool) -> None:
     assert ours.dtype == grad.dtype == np.float32
     np.testing.assert_allclose(ours, expected, rtol=2e-5)
     np.testing.assert_allclose(grad, expected_grad, rtol=1e-4, atol=1e-6)
+
+
+#: Functions of floats alone: the others have targets or indices, which tests above bring along.
+_FUNCTIONS = [name for name in FUNCTIONS if "cross" not in name and name != "getitem rows"]
+
+
+@pytest.mark.parametrize("name", _FUNCTIONS)
+def test_function(gpu: Any, name: str) -> None:
+    function, inputs = FUNCTIONS[name]
+    answers = []
+    for device in (gpu, get_device("cpu")):
+        given = [Tensor(device.send(x.astype(np.float32)), requires_grad=True) for x in inputs]
+        counts.reset()
+        y = function(*given)
+        backward(y, device.xp.ones(y.shape, np.float32))
+        assert (counts.waits, counts.to_host) == (0, 0), "the function waited for the device"
+        answers.append([device.receive(a) for a in (y.data, *(x.grad for x in given))])
+    for ours, theirs in zip(*answers, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_by_index(gpu: Any) -> None:
+    x = Tensor(gpu.send(np.arange(12.0, dtype=np.float32).reshape(4, 3)), requires_grad=True)
+    y = F.getitem(x, gpu.send(np.array([0, 2, 0])))
+    backward(y, gpu.send(np.ones((3, 3), np.float32)))
+    np.testing.assert_array_equal(gpu.receive(y.data)[:, 0], [0, 6, 0])
+    np.testing.assert_array_equal(gpu.receive(x.grad)[:, 0], [2, 0, 1, 0])
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

@@ -451,6 +451,24 @@ def test_copies_give_way(gpu: Any, in_one_go: None) -> None:
     equal(net.state(), _taken(gpu, 12))
 
 
+def test_networks_too_large_stay_where_they_are(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, *_ = make(dense)
+    before = net.state()
+    plain, sent = gpu.send, []
+
+    def send(array: Any) -> Any:
+        sent.append(array)
+        if len(sent) == 3:
+            raise _out_of_memory(gpu.out_of_memory[0])
+        return plain(array)
+
+    monkeypatch.setattr(gpu, "send", send)
+    with pytest.raises(MemoryError, match="placing a network of 0 MiB and the optimizer's 2 array"):
+        Trainer(net, "cross_entropy", "adam", device=gpu)
+    assert all(type(p.data) is np.ndarray for p in net.parameters())
+    equal(net.state(), before)
+
+
 def test_predictions_too_large_name_the_batch(gpu: Any) -> None:
     for last in (1, 3):
         net, x, y = greedy(gpu, last)

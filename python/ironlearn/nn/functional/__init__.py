@@ -27,10 +27,16 @@ from ironlearn.nn.functional.attention import (
     attention_pool,
     masked_softmax,
 )
-from ironlearn.nn.functional.convolution import conv2d, conv2d_max_pool, conv2d_transpose
+from ironlearn.nn.functional.convolution import (
+    conv2d,
+    conv2d_max_pool,
+    conv2d_transpose,
+    inverted_residuals,
+)
 from ironlearn.nn.functional.dense import affine, matmul
 from ironlearn.nn.functional.dropout import dropout, gaussian_noise
 from ironlearn.nn.functional.embedding import embedding
+from ironlearn.nn.functional.encoder import encoder_blocks
 from ironlearn.nn.functional.losses import (
     log_softmax,
     sigmoid_cross_entropy,
@@ -71,11 +77,13 @@ __all__ = [
     "div",
     "dropout",
     "embedding",
+    "encoder_blocks",
     "exp",
     "gaussian_noise",
     "getitem",
     "group_norm",
     "gru",
+    "inverted_residuals",
     "layer_norm",
     "log",
     "log_softmax",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ironlearn.nn.autograd import Context, Function, Tensor, as_tensor
@@ -37,6 +38,17 @@ class Conv2D(Function):
         x, w, y, activation, geometry = ctx.saved
         needs = ctx.needs
         return ops.conv2d_backward(g, y, x, w, activation=activation, needs=needs, **geometry)
+
+
+class InvertedResiduals(Function):
+    """Widening, depthwise convolution, narrowing and sum, block after block; no gradient."""
+
+    @staticmethod
+    def forward(ctx: Context, ops: Ops, x: Array, *weights: Array | None, **settings: Any) -> Array:
+        """Compute the outputs."""
+        if any(ctx.needs):
+            raise RuntimeError("inverted_residuals has no gradient: call it within no_grad().")
+        return ops.inverted_residuals(x, weights, **settings)
 
 
 class Conv2DMaxPool(Function):
@@ -132,6 +144,44 @@ def conv2d(
         dilation=dilation,
         groups=groups,
         activation=activation,
+    )
+
+
+def inverted_residuals(
+    x: Tensor | Array,
+    weights: Sequence[Tensor | None],
+    *,
+    geometry: Sequence[tuple[Pair, Padding]],
+    activation: str = "relu6",
+) -> Tensor:
+    """Return what inverted residuals, one after the other, make of x; for prediction only.
+
+    Each widens pixels, convolves each wide channel, and narrows pixels; where the result has the
+    shape of the input, this is added (Sandler et al., "MobileNetV2", arXiv:1801.04381).
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, H, W, C)
+    weights : sequence of Tensor
+        For each block kernel (1, 1, C, D) and bias of the widening, or ``None`` twice where D is C;
+        kernel (kh, kw, 1, D) and bias of the depthwise convolution; kernel (1, 1, D, O) and bias of
+        the narrowing.
+    geometry : sequence of (stride, padding)
+        Of each block's depthwise convolution, as of `conv2d`.
+    activation : str, default="relu6"
+        After widening and depthwise convolution.
+
+    Returns
+    -------
+    Tensor of shape (N, OH, OW, O)
+
+    Raises
+    ------
+    RuntimeError
+        A gradient would be needed: there is none, see `ironlearn.nn.autograd.no_grad`.
+    """
+    return InvertedResiduals.apply(
+        as_tensor(x), *weights, geometry=tuple(geometry), activation=activation
     )
 
 

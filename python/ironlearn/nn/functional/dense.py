@@ -5,6 +5,7 @@ from __future__ import annotations
 from ironlearn.nn.autograd import Context, Function, Tensor, as_tensor
 from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops import Ops
+from ironlearn.nn.backend.ops.activations import UNFUSED
 from ironlearn.nn.functional.shape import reshape
 
 
@@ -16,6 +17,11 @@ class Affine(Function):
         ctx: Context, ops: Ops, x: Array, w: Array, b: Array | None, *, activation: str
     ) -> Array:
         """Compute the outputs."""
+        if activation in UNFUSED and any(ctx.needs):
+            # Its derivative needs what it is taken of, which a fused operation does not keep.
+            z = ops.affine(x, w, b)
+            ctx.save(x, w, z, activation)
+            return ops.activation(z, activation)
         y = ops.affine(x, w, b, activation)
         ctx.save(x, w, y if activation != "linear" else None, activation)
         return y
@@ -24,6 +30,9 @@ class Affine(Function):
     def backward(ctx: Context, ops: Ops, g: Array) -> tuple[Array | None, ...]:
         """Compute the inputs' gradients."""
         x, w, y, activation = ctx.saved
+        if activation in UNFUSED:
+            g = ops.activation_input_backward(g, y, activation)
+            return ops.affine_backward(g, x, w, None, "linear", ctx.needs)
         return ops.affine_backward(g, x, w, y, activation, ctx.needs)
 
 
@@ -57,7 +66,7 @@ def affine(
     w : Tensor of shape (I, O)
     b : Tensor of shape (O,), optional
     activation : str, default="linear"
-        One whose derivative follows from the output.
+        See `activation`.
 
     Returns
     -------

@@ -6,7 +6,7 @@ import numpy as np
 
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import Tensor
-from ironlearn.nn.functional.activations import split_activation
+from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
 from ironlearn.nn.layers.activation import apply_activation
 from ironlearn.nn.layers.base import (
     INFERENCE,
@@ -85,6 +85,8 @@ class Dense(Layer):
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute the output of `x`."""
         self._expect(x)
-        fused, rest = split_activation(self.activation)
         bias = self.bias if self.use_bias else None
-        return apply_activation(F.affine(x, self.kernel, bias, fused), rest)
+        name = self.activation or "linear"
+        if name in FUSED + UNFUSED:
+            return F.affine(x, self.kernel, bias, name)
+        return apply_activation(F.affine(x, self.kernel, bias), name)

@@ -242,7 +242,7 @@ class MultiHeadAttention(Layer):
                 raise ValueError(f"{self._title()} takes no context: context_width is None.")
             check_steps(self, "mask", mask, x)
             packed = F.affine(x, self.kernel, self._bias("bias"))
-            allowed = _allowed(mask, attention_mask)
+            allowed = joined_mask(mask, attention_mask)
             out = F.attention_packed(packed, self.num_heads, mask=allowed, causal=self.causal)
             return F.affine(out, self.output_kernel, self._bias("output_bias"))
         if context is None:
@@ -252,7 +252,7 @@ class MultiHeadAttention(Layer):
         (query,) = self._split(F.affine(x, self.query_kernel, self._bias("query_bias")), 1)
         projected = F.affine(context, self.context_kernel, self._bias("context_bias"))
         keys, values = self._split(projected, 2)
-        allowed = _allowed(context_mask, attention_mask)
+        allowed = joined_mask(context_mask, attention_mask)
         return self._output(F.attention(query, keys, values, mask=allowed))
 
     def weights(
@@ -274,7 +274,7 @@ class MultiHeadAttention(Layer):
                 keys, _ = self._split(projected, 2)
                 mask = context_mask
             return x.device.ops.attention_weights(
-                query.data, keys.data, mask=_allowed(mask, None), causal=self.causal
+                query.data, keys.data, mask=joined_mask(mask, None), causal=self.causal
             )
 
     # Step by step -----------------------------------------------------------------------------
@@ -321,13 +321,13 @@ class MultiHeadAttention(Layer):
                 query,
                 cache.keys,
                 cache.values,
-                mask=_allowed(cache.mask, None),
+                mask=joined_mask(cache.mask, None),
                 causal=self.context_width is None,
             )
             return self._output(out)
 
 
-def _allowed(steps: Array | None, pairs: Array | None) -> Array | None:
+def joined_mask(steps: Array | None, pairs: Array | None) -> Array | None:
     """Return one mask for (N, h, T, S) out of one of keys (N, S) and one of pairs."""
     wide = None if steps is None else steps[:, None, None, :]
     if wide is None or pairs is None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ironlearn.nn import functional as F
-from ironlearn.nn.autograd import Tensor
+from ironlearn.nn.autograd import Tensor, grad_enabled
 from ironlearn.nn.backend.device import Array
-from ironlearn.nn.layers.attention import known_width
+from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
+from ironlearn.nn.layers.attention import check_steps, known_width
 from ironlearn.nn.layers.base import (
     INFERENCE,
     Layer,
@@ -19,7 +23,7 @@ from ironlearn.nn.layers.base import (
 )
 from ironlearn.nn.layers.dense import Dense
 from ironlearn.nn.layers.dropout import Dropout
-from ironlearn.nn.layers.multi_head import KeyValueCache, MultiHeadAttention
+from ironlearn.nn.layers.multi_head import KeyValueCache, MultiHeadAttention, joined_mask
 from ironlearn.nn.layers.normalization import LayerNorm, check_epsilon
 
 
@@ -138,10 +142,54 @@ class TransformerEncoderBlock(_Block):
         attention_mask : bool array, optional
             Broadcast to (N, h, T, T): which step may look at which.
         """
-        self._expect(x)
+        return encode([self], x, mode, mask, attention_mask)
+
+    def _alone(
+        self, x: Tensor, mode: Mode, mask: Array | None, attention_mask: Array | None
+    ) -> Tensor:
+        """Return the block's output, part by part."""
         y = self.attention_norm(x, mode) if self.norm_first else x
         y = self.attention(y, mode, mask=mask, attention_mask=attention_mask)
         return self._rest(x, y, mode)
+
+    def _settings(self) -> dict[str, Any] | None:
+        """Return how `encoder_blocks` computes this block, ``None`` where it cannot."""
+        parts = (
+            (self.attention, MultiHeadAttention),
+            (self.attention_norm, LayerNorm),
+            (self.inner, Dense),
+            (self.outer, Dense),
+            (self.outer_norm, LayerNorm),
+        )
+        # A part that is another layer, or a subclass, may compute something else.
+        known = all(type(part) is kind and part.built for part, kind in parts)
+        if not known or self.activation not in FUSED + UNFUSED:
+            return None
+        return {
+            "heads": self.num_heads,
+            "activation": self.activation,
+            "norm_first": self.norm_first,
+            "causal": self.causal,
+            "eps": self.eps,
+        }
+
+    def _arrays(self) -> list[Tensor]:
+        """Return the parameters in the order of `encoder_blocks`."""
+        attention = self.attention
+        return [
+            attention.kernel,
+            attention.bias,
+            attention.output_kernel,
+            attention.output_bias,
+            self.attention_norm.gamma,
+            self.attention_norm.beta,
+            self.inner.kernel,
+            self.inner.bias,
+            self.outer.kernel,
+            self.outer.bias,
+            self.outer_norm.gamma,
+            self.outer_norm.beta,
+        ]
 
     def _rest(self, x: Tensor, y: Tensor, mode: Mode) -> Tensor:
         """Return the block's output, given its input and that of its attention."""
@@ -171,6 +219,36 @@ class TransformerEncoderBlock(_Block):
             raise ValueError(f"{self._title()} computes step by step only with causal=True.")
         y = self.attention_norm(x) if self.norm_first else x
         return self._rest(x, self.attention.step(y, cache, mask), INFERENCE)
+
+
+def encode(
+    blocks: Sequence[TransformerEncoderBlock],
+    x: Tensor,
+    mode: Mode = INFERENCE,
+    mask: Array | None = None,
+    attention_mask: Array | None = None,
+) -> Tensor:
+    """Return what encoder blocks, one after the other, make of `x`.
+
+    In prediction, without gradients, blocks of equal settings are one operation.
+
+    Parameters
+    ----------
+    blocks : sequence of TransformerEncoderBlock
+    x, mode, mask, attention_mask
+        As of `TransformerEncoderBlock.forward`.
+    """
+    for block in blocks:
+        block._expect(x)
+    fused = bool(blocks) and not mode.training and not grad_enabled()
+    settings = blocks[0]._settings() if fused else None
+    if settings is None or any(block._settings() != settings for block in blocks[1:]):
+        for block in blocks:
+            x = block._alone(x, mode, mask, attention_mask)
+        return x
+    check_steps(blocks[0], "mask", mask, x)
+    weights = [array for block in blocks for array in block._arrays()]
+    return F.encoder_blocks(x, weights, mask=joined_mask(mask, attention_mask), **settings)
 
 
 class TransformerDecoderBlock(_Block):

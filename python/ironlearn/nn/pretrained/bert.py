@@ -17,7 +17,7 @@ from ironlearn.nn.layers.dropout import Dropout
 from ironlearn.nn.layers.embedding import Embedding
 from ironlearn.nn.layers.normalization import LayerNorm
 from ironlearn.nn.layers.sequential import initialize
-from ironlearn.nn.layers.transformer import TransformerEncoderBlock
+from ironlearn.nn.layers.transformer import TransformerEncoderBlock, encode
 from ironlearn.nn.pretrained.layout import Weights
 
 
@@ -137,9 +137,7 @@ class BertEncoder(Layer):
         y = F.add(self.words(x, mode), self.places(Tensor(places), mode))
         y = self.norm(F.add(y, self.segments(Tensor(kinds), mode)), mode)
         y = self.drop(y, mode)
-        for block in self.blocks:
-            y = block(y, mode, mask=mask)
-        return y
+        return encode(self.blocks, y, mode, mask)
 
     def load_huggingface(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Take the weights of a BERT in the names of the library transformers.
@@ -190,6 +188,8 @@ class BertEncoder(Layer):
             block.outer.kernel.data = part.dense("output.dense.weight", inner, width)
             block.outer.bias.data = part.take("output.dense.bias", (width,))
             _load_norm(block.outer_norm, part.within("output.LayerNorm"), width)
+        # Poolers and heads may be left, but no further blocks.
+        weights.within("encoder").finish()
         return self
 
     @classmethod

@@ -64,7 +64,7 @@ impl<'a> Heads<'a> {
         }
     }
 
-    fn matrix(&self, (n, h): (usize, usize), steps: usize, width: usize) -> Mat<'a> {
+    pub(super) fn matrix(&self, (n, h): (usize, usize), steps: usize, width: usize) -> Mat<'a> {
         let from = self.offset + n * self.strides.0 + h * self.strides.1;
         Mat::new(&self.data[from..], steps, width, (self.strides.2, 1))
     }
@@ -86,7 +86,7 @@ pub struct Mask<'a> {
 }
 
 impl Mask<'_> {
-    fn check(&self, s: Sizes) -> Result<()> {
+    pub(super) fn check(&self, s: Sizes) -> Result<()> {
         let Some((data, shape)) = self.allowed else {
             return Ok(());
         };
@@ -148,7 +148,7 @@ impl Mask<'_> {
 
 /// The columns of `parts` heads of `width` side by side in each sample of an array (samples,
 /// steps, parts * width).
-fn columns(
+pub(super) fn columns(
     data: &mut [f32],
     samples: usize,
     steps: usize,
@@ -205,7 +205,7 @@ pub fn forward(
 }
 
 /// [`forward`] of one head.
-fn head(
+pub(super) fn head(
     tier: Tier,
     s: Sizes,
     place: (usize, usize),

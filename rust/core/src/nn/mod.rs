@@ -1,10 +1,13 @@
 //! Operations of neural networks: kernels over whole batches, in parallel, one file a family.
 
+pub mod affine;
 pub mod attention;
 pub mod conv;
 pub mod convpool;
 pub mod embedding;
+pub mod encoder;
 pub mod gemm;
+pub mod inverted;
 pub mod norm;
 pub mod optimizer;
 pub mod pointwise;

@@ -324,6 +324,7 @@ mod tests {
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Tanh => x.tanh(),
             Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
         }
     }
 

@@ -1,56 +1,71 @@
 //! Convolutions of each channel by itself: channels in the lanes, no product of matrices.
 
-use crate::gemm::{Lanes, Task};
+use crate::gemm::{Bend, Lanes, Task};
 
 /// Pixels of a tile.
 const PIXELS: usize = 8;
 /// Kernel elements whose sums are kept in registers together.
 const TAPS: usize = 8;
 
-/// A row of pixels.
+/// Rows of pixels.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
-    /// The first pixel, and the distance to the next.
+pub(super) struct Rows<'a> {
+    /// The first pixel, and the distances to the next one and to that of the next row.
     pub a: *const f32,
     pub a_stride: usize,
+    pub a_down: usize,
     /// Where each kernel element looks, from the pixel.
     pub taps: &'a [isize],
-    /// Kernel elements one after another, `channels` numbers each.
+    /// Kernel elements, `channels` numbers each, `w_stride` apart.
     pub w: *const f32,
+    pub w_stride: usize,
     pub channels: usize,
+    /// The first answer, and the distances as above.
     pub c: *mut f32,
     pub c_stride: usize,
-    pub pixels: usize,
+    pub c_down: usize,
+    /// Rows, and pixels of each.
+    pub grid: (usize, usize),
     /// Added to the sums, a number a channel; or empty.
     pub bias: &'a [f32],
-    /// What negative numbers are multiplied by.
-    pub slope: f32,
+    /// Applied last.
+    pub bend: Bend,
 }
 
-impl Task for Row<'_> {
+impl Task for Rows<'_> {
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         // SAFETY: the caller's promise.
         unsafe {
+            // Channels outside: what all rows read of a register's channels stays in the first-level
+            // cache, where each number is used by every kernel element.
             for c in (0..self.channels).step_by(V::N) {
                 let n = V::N.min(self.channels - c);
-                let mut p = 0;
-                while p + PIXELS <= self.pixels {
-                    self.tile::<V, PIXELS>(p, c, n);
-                    p += PIXELS;
-                }
-                while p < self.pixels {
-                    self.tile::<V, 1>(p, c, n);
-                    p += 1;
+                for y in 0..self.grid.0 {
+                    let mut p = 0;
+                    while p + PIXELS <= self.grid.1 {
+                        self.tile::<V, PIXELS>(y, p, c, n);
+                        p += PIXELS;
+                    }
+                    match self.grid.1 - p {
+                        0 => {}
+                        1 => self.tile::<V, 1>(y, p, c, n),
+                        2 => self.tile::<V, 2>(y, p, c, n),
+                        3 => self.tile::<V, 3>(y, p, c, n),
+                        4 => self.tile::<V, 4>(y, p, c, n),
+                        5 => self.tile::<V, 5>(y, p, c, n),
+                        6 => self.tile::<V, 6>(y, p, c, n),
+                        _ => self.tile::<V, 7>(y, p, c, n),
+                    }
                 }
             }
         }
     }
 }
 
-impl Row<'_> {
+impl Rows<'_> {
     #[inline(always)]
-    unsafe fn tile<V: Lanes, const P: usize>(&self, p: usize, c: usize, n: usize) {
+    unsafe fn tile<V: Lanes, const P: usize>(&self, y: usize, p: usize, c: usize, n: usize) {
         // SAFETY: the caller's promise: pixels, kernel elements and answers hold `channels`
         // numbers each, of which `n` from `c` on are touched.
         unsafe {
@@ -67,21 +82,16 @@ impl Row<'_> {
                 load(self.bias.as_ptr().add(c))
             };
             let mut acc = [first; P];
-            let a = self.a.add(p * self.a_stride + c);
+            let a = self.a.add(y * self.a_down + p * self.a_stride + c);
             for (t, &tap) in self.taps.iter().enumerate() {
-                let w = load(self.w.add(t * self.channels + c));
+                let w = load(self.w.add(t * self.w_stride + c));
                 for i in 0..P {
                     acc[i] = load(a.offset(tap).add(i * self.a_stride)).mul_add(w, acc[i]);
                 }
             }
             for i in 0..P {
-                let mut sum = acc[i];
-                if self.slope == 0.0 {
-                    sum = V::zero().max(sum);
-                } else if self.slope != 1.0 {
-                    sum = V::splat(self.slope).mul(sum).max(sum);
-                }
-                let to = self.c.add((p + i) * self.c_stride + c);
+                let sum = self.bend.of(acc[i]);
+                let to = self.c.add(y * self.c_down + (p + i) * self.c_stride + c);
                 if n == V::N {
                     sum.store(to);
                 } else {

@@ -2,7 +2,7 @@
 //!
 //! A tile with the answer's channels in the lanes would leave most of them empty.
 
-use crate::gemm::{Lanes, Segment, Task};
+use crate::gemm::{Bend, Lanes, Segment, Task};
 
 /// Most channels of an answer that are worth this.
 pub(super) const MOST: usize = 4;
@@ -25,8 +25,8 @@ pub(super) struct Dots<'a> {
     pub pixels: usize,
     /// Added to the sums, a number a filter; or empty.
     pub bias: &'a [f32],
-    /// What negative numbers are multiplied by.
-    pub slope: f32,
+    /// Applied last.
+    pub bend: Bend,
 }
 
 impl Task for Dots<'_> {
@@ -96,8 +96,7 @@ impl Dots<'_> {
             for i in 0..P {
                 for q in 0..Q {
                     let sum = acc[i][q].sum() + self.bias.get(q).copied().unwrap_or(0.0);
-                    let sum = if sum < 0.0 { sum * self.slope } else { sum };
-                    *self.c.add((p + i) * self.c_stride + q) = sum;
+                    *self.c.add((p + i) * self.c_stride + q) = self.bend.of_one(sum);
                 }
             }
         }

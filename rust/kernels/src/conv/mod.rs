@@ -7,6 +7,9 @@
 
 mod depthwise;
 mod few;
+mod inverted;
+#[cfg(test)]
+mod inverted_tests;
 mod pass;
 mod shape;
 mod slopes;
@@ -16,6 +19,7 @@ mod weights;
 mod window;
 mod winograd;
 
+pub use inverted::Block as InvertedResidual;
 pub use pass::Conv;
 pub use shape::ConvShape;
 pub use slopes::slopes;

@@ -1,14 +1,12 @@
 //! A convolution as tiles of a product.
 
-use super::depthwise::Row;
+use super::depthwise::Rows;
 use super::few::{self, Dots};
 use super::shape::{Axis, ConvShape};
 use super::window::{Window, window};
 use super::winograd::{self, Winograd};
 use crate::buffer::Buffer;
-use crate::gemm::{
-    Activation, Args, Epilogue, Finish, Kernels, LEAKY_SLOPE, Mat, PackedB, ROWS, Segment, dispatch,
-};
+use crate::gemm::{Args, Bend, Epilogue, Finish, Kernels, Mat, PackedB, ROWS, Segment, dispatch};
 use crate::tier::Tier;
 use std::ops::Range;
 
@@ -312,15 +310,11 @@ impl Pass {
             first,
             c_stride: self.x.every * filters,
         };
-        let slope = match epilogue.activation {
-            Activation::Relu => 0.0,
-            Activation::LeakyRelu => LEAKY_SLOPE,
-            _ => 1.0,
-        };
+        let bend = epilogue.activation.bend();
         let bias = epilogue.bias;
         match &self.weights {
             Weights::Panels(groups) => {
-                self.panels(tier, groups, &view, channels, &place, bias, slope, out);
+                self.panels(tier, groups, &view, channels, &place, bias, bend, out);
             }
             Weights::Few(data) => {
                 let (_, segments) = self.segments(&view, channels, channels, usize::MAX);
@@ -337,7 +331,7 @@ impl Pass {
                     c_stride: place.c_stride,
                     pixels: grid.1,
                     bias: bias.unwrap_or_default(),
-                    slope,
+                    bend,
                 };
                 for y in 0..grid.0 {
                     let c = place.c(y, 0, grid.1, filters, out.len());
@@ -357,34 +351,31 @@ impl Pass {
                 // Such a pass is the only one and answers every pixel.
                 let (bias, row) = (bias.unwrap_or_default(), out_width * filters);
                 let grid = (ys.len(), self.x.out);
-                units.run(tier, &view, channels, grid, out, row, (bias, slope), rest);
+                units.run(tier, &view, channels, grid, out, row, (bias, bend), rest);
             }
             Weights::Depthwise(data) => {
                 assert!(data.len() == self.taps() * channels, "no kernel packed");
                 let taps = self.offsets(&view, channels);
-                let row = Row {
-                    a: view.data,
-                    a_stride: step,
-                    taps: &taps,
-                    w: data.as_ptr(),
-                    channels,
-                    c: out.as_mut_ptr(),
-                    c_stride: place.c_stride,
-                    pixels: grid.1,
-                    bias: bias.unwrap_or_default(),
-                    slope,
-                };
-                for y in 0..grid.0 {
-                    let c = place.c(y, 0, grid.1, filters, out.len());
-                    // SAFETY: as above; `data` has `channels` numbers for each tap.
-                    unsafe {
-                        let row = Row {
-                            a: view.data.add(y * down.0),
-                            c: out.as_mut_ptr().add(c),
-                            ..row
-                        };
-                        dispatch(tier, row);
-                    }
+                let last = place.c(grid.0 - 1, 0, grid.1, filters, out.len());
+                // SAFETY: the window holds what these pixels read; the last row's answers, and so
+                // those of all, lie in `out`; `data` has `channels` numbers for each tap.
+                unsafe {
+                    let rows = Rows {
+                        a: view.data,
+                        a_stride: step,
+                        a_down: down.0,
+                        taps: &taps,
+                        w: data.as_ptr(),
+                        w_stride: channels,
+                        channels,
+                        c: out.as_mut_ptr().add(last - (grid.0 - 1) * down.1),
+                        c_stride: place.c_stride,
+                        c_down: down.1,
+                        grid,
+                        bias: bias.unwrap_or_default(),
+                        bend,
+                    };
+                    dispatch(tier, rows);
                 }
             }
         }
@@ -418,7 +409,7 @@ impl Pass {
         channels: usize,
         place: &Place,
         bias: Option<&[f32]>,
-        slope: f32,
+        bend: Bend,
         out: &mut [f32],
     ) {
         let kernels = Kernels::of(tier);
@@ -454,7 +445,7 @@ impl Pass {
                             alpha: 1.0,
                             accumulate: block.row > 0,
                             bias: bias.map_or(std::ptr::null(), |bias| bias[at..].as_ptr()),
-                            slope: if last { slope } else { 1.0 },
+                            bend: if last { bend } else { Bend::NONE },
                         },
                     };
                     for y in 0..grid.0 {

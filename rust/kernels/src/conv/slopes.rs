@@ -31,6 +31,7 @@ fn body(activation: Activation, gy: &[f32], y: &[f32], gz: &mut [f32], sums: &mu
         Activation::Sigmoid => over(gy, y, gz, sums, |y| Activation::Sigmoid.slope(y)),
         Activation::Tanh => over(gy, y, gz, sums, |y| Activation::Tanh.slope(y)),
         Activation::Elu => over(gy, y, gz, sums, |y| Activation::Elu.slope(y)),
+        Activation::Relu6 => over(gy, y, gz, sums, |y| Activation::Relu6.slope(y)),
     }
 }
 

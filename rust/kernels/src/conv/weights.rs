@@ -5,7 +5,7 @@ use super::few;
 use super::shape::{Axis, ConvShape};
 use super::window::{Window, window};
 use crate::buffer::Buffer;
-use crate::gemm::{Args, COLUMNS, Finish, Kernels, Mat, Segment, dispatch, pack_panel};
+use crate::gemm::{Args, Bend, COLUMNS, Finish, Kernels, Mat, Segment, dispatch, pack_panel};
 use crate::tier::Tier;
 use std::ops::Range;
 
@@ -184,7 +184,7 @@ impl WeightGradient {
                                     alpha: 1.0,
                                     accumulate: true,
                                     bias: std::ptr::null(),
-                                    slope: 1.0,
+                                    bend: Bend::NONE,
                                 },
                             };
                             kernels.run(COLUMNS, s.filters, &args);
@@ -258,7 +258,7 @@ impl WeightGradient {
                         alpha: 1.0,
                         accumulate: !fresh,
                         bias: std::ptr::null(),
-                        slope: 1.0,
+                        bend: Bend::NONE,
                     },
                 };
                 for ky in 0..s.kernel.0 {

@@ -7,7 +7,7 @@
 
 use super::window::Window;
 use crate::buffer::Buffer;
-use crate::gemm::{Epilogue, Lanes, Mat, MatMut, PackedB, Task, dispatch, packed};
+use crate::gemm::{Bend, Epilogue, Lanes, Mat, MatMut, PackedB, Task, dispatch, packed};
 use crate::tier::Tier;
 
 /// Outputs of a tile along one axis.
@@ -139,7 +139,7 @@ impl Winograd {
         grid: (usize, usize),
         out: &mut [f32],
         out_row: usize,
-        epilogue: (&[f32], f32),
+        epilogue: (&[f32], Bend),
         scratch: &mut [Buffer; 3],
     ) {
         let (from, to) = self.shape();
@@ -188,7 +188,7 @@ impl Winograd {
                     out: out.as_mut_ptr(),
                     out_row,
                     bias: epilogue.0,
-                    slope: epilogue.1,
+                    bend: epilogue.1,
                 };
                 dispatch(tier, task);
             }
@@ -315,7 +315,7 @@ struct Scatter<'a> {
     out_row: usize,
     /// A number a channel; or empty.
     bias: &'a [f32],
-    slope: f32,
+    bend: Bend,
 }
 
 impl Task for Scatter<'_> {
@@ -360,12 +360,7 @@ impl Task for Scatter<'_> {
                             if j >= columns {
                                 break;
                             }
-                            let mut sum = row[j].add(bias);
-                            if self.slope == 0.0 {
-                                sum = V::zero().max(sum);
-                            } else if self.slope != 1.0 {
-                                sum = V::splat(self.slope).mul(sum).max(sum);
-                            }
+                            let sum = self.bend.of(row[j].add(bias));
                             let at = to.add(i * self.out_row + j * self.channels + c);
                             if n == V::N {
                                 sum.store(at);

@@ -114,5 +114,5 @@ fn before_activation(activation: Activation, g: &mut [f32], y: &[f32]) {
             }
         };
     }
-    each!(LeakyRelu Sigmoid Tanh Elu);
+    each!(LeakyRelu Sigmoid Tanh Elu Relu6);
 }

@@ -52,6 +52,8 @@ pub(super) const AS_IT_IS: u8 = 0;
 pub(super) const RELU: u8 = 1;
 /// A leaky rectifier.
 pub(super) const LEAKY: u8 = 2;
+/// A rectifier that ends at 6.
+pub(super) const SIX: u8 = 3;
 
 /// The activation of a register, where that is a matter of one or two instructions.
 #[inline(always)]
@@ -62,6 +64,10 @@ pub(super) unsafe fn in_register<S: Simd, const KIND: u8>(x: S) -> S {
         match KIND {
             // In this order NaN stays NaN.
             RELU => zero.max(x),
+            SIX => {
+                let (six, x) = (S::splat(6.0), zero.max(x));
+                six.select_lt(x, six, x)
+            }
             LEAKY => x.select_lt(zero, x.mul(S::splat(Activation::LeakyRelu.slope(-1.0))), x),
             _ => x,
         }
@@ -147,6 +153,12 @@ pub(super) unsafe fn rows_by_panels<S: Simd>(
                 }
                 (Activation::LeakyRelu, false) => {
                     tile_out::<S, 1, LEAKY>(a, patch, rows, panel, live, y, filters);
+                }
+                (Activation::Relu6, true) => {
+                    tile_out::<S, 2, SIX>(a, patch, rows, panel, live, y, filters);
+                }
+                (Activation::Relu6, false) => {
+                    tile_out::<S, 1, SIX>(a, patch, rows, panel, live, y, filters);
                 }
                 (_, true) => tile_out::<S, 2, AS_IT_IS>(a, patch, rows, panel, live, y, filters),
                 (_, false) => tile_out::<S, 1, AS_IT_IS>(a, patch, rows, panel, live, y, filters),

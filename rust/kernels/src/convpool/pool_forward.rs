@@ -4,7 +4,7 @@
 //! channels. A row of a patch is contiguous in an NHWC image, so patches are read where they
 //! are; what is written is the maximum and which of the four pixels had it.
 
-use super::panels::{AS_IT_IS, LEAKY, RELU, WIDE, in_register};
+use super::panels::{AS_IT_IS, LEAKY, RELU, SIX, WIDE, in_register};
 use super::simd::Simd;
 use crate::gemm::Activation;
 
@@ -110,7 +110,8 @@ unsafe fn tile_out<S: Simd, const C: usize, const V: usize, const KIND: u8>(
                 let mut four = [S::splat(0.0); 4];
                 for p in 0..4 {
                     four[p] = acc[c][p][v];
-                    if KIND == RELU {
+                    // Of numbers that a rectifier makes equal the first one counts.
+                    if KIND == RELU || KIND == SIX {
                         four[p] = in_register::<S, KIND>(four[p]);
                     }
                 }
@@ -162,6 +163,9 @@ pub(super) unsafe fn forward<S: Simd>(
             }
             Activation::LeakyRelu => {
                 all::<S, LEAKY>(x, offsets, reach, panels, filters, y, argmax);
+            }
+            Activation::Relu6 => {
+                all::<S, SIX>(x, offsets, reach, panels, filters, y, argmax);
             }
             _ => all::<S, AS_IT_IS>(x, offsets, reach, panels, filters, y, argmax),
         }

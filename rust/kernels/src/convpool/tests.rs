@@ -46,6 +46,7 @@ impl Plain {
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Tanh => x.tanh(),
             Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
         }
     }
 
@@ -57,6 +58,7 @@ impl Plain {
             Activation::Sigmoid => y * (1.0 - y),
             Activation::Tanh => 1.0 - y * y,
             Activation::Elu => 1.0 + y.min(0.0),
+            Activation::Relu6 => f64::from(y > 0.0 && y < 6.0),
         }
     }
 
@@ -169,7 +171,7 @@ fn close(found: &[f32], wanted: &[f64], slack: f64, what: &str) {
 /// Slack of an activation: none where its arithmetic is exact on whole numbers.
 fn slack(activation: Activation) -> f64 {
     match activation {
-        Activation::Linear | Activation::Relu => 0.0,
+        Activation::Linear | Activation::Relu | Activation::Relu6 => 0.0,
         _ => 2e-6,
     }
 }

@@ -1,5 +1,6 @@
 //! What is done to a product before it is written.
 
+use super::lanes::Lanes;
 use crate::pointwise::{Unary, activate_in_place};
 use crate::tier::Tier;
 
@@ -19,20 +20,25 @@ pub enum Activation {
     Tanh,
     /// `x`, or `exp(x) - 1` where it is negative
     Elu,
+    /// `x` held between 0 and 6
+    Relu6,
 }
 
 /// What a leaky rectifier multiplies negative numbers by.
 pub const LEAKY_SLOPE: f32 = 0.01;
+/// What [`Activation::Relu6`] ends at.
+const SIX: f32 = 6.0;
 
 impl Activation {
     /// Every activation.
-    pub const ALL: [Activation; 6] = [
+    pub const ALL: [Activation; 7] = [
         Activation::Linear,
         Activation::Relu,
         Activation::LeakyRelu,
         Activation::Sigmoid,
         Activation::Tanh,
         Activation::Elu,
+        Activation::Relu6,
     ];
 
     /// Its name in Python.
@@ -44,6 +50,7 @@ impl Activation {
             Activation::Sigmoid => "sigmoid",
             Activation::Tanh => "tanh",
             Activation::Elu => "elu",
+            Activation::Relu6 => "relu6",
         }
     }
 
@@ -81,6 +88,7 @@ impl Activation {
                     x
                 }
             }
+            Activation::Relu6 => x.clamp(0.0, SIX),
         }
     }
 
@@ -106,6 +114,7 @@ impl Activation {
                     y + 1.0
                 }
             }
+            Activation::Relu6 => f32::from(y > 0.0 && y < SIX),
         }
     }
 
@@ -118,6 +127,7 @@ impl Activation {
             Activation::Sigmoid => Unary::Sigmoid,
             Activation::Tanh => Unary::Tanh,
             Activation::Elu => Unary::Elu,
+            Activation::Relu6 => Unary::Relu6,
         };
         activate_in_place(tier, kind, x);
     }
@@ -126,8 +136,72 @@ impl Activation {
     pub(crate) fn in_registers(self) -> bool {
         matches!(
             self,
-            Activation::Linear | Activation::Relu | Activation::LeakyRelu
+            Activation::Linear | Activation::Relu | Activation::LeakyRelu | Activation::Relu6
         )
+    }
+
+    /// What of it the microkernel does; nothing unless [`Activation::in_registers`].
+    pub(crate) fn bend(self) -> Bend {
+        match self {
+            Activation::Relu => Bend {
+                slope: 0.0,
+                ..Bend::NONE
+            },
+            Activation::LeakyRelu => Bend {
+                slope: LEAKY_SLOPE,
+                ..Bend::NONE
+            },
+            Activation::Relu6 => Bend {
+                slope: 0.0,
+                most: SIX,
+            },
+            _ => Bend::NONE,
+        }
+    }
+}
+
+/// What a rectifier does to sums that are in registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bend {
+    /// A negative number is multiplied by this (0: rectifier, 1: nothing happens).
+    pub slope: f32,
+    /// None is larger than this.
+    pub most: f32,
+}
+
+impl Bend {
+    /// Nothing.
+    pub const NONE: Bend = Bend {
+        slope: 1.0,
+        most: f32::INFINITY,
+    };
+
+    /// The rectifier of a register.
+    ///
+    /// # Safety
+    /// The tier of `V` is there.
+    #[inline(always)]
+    pub unsafe fn of<V: Lanes>(self, mut x: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.slope == 0.0 {
+                // In this order NaN stays.
+                x = V::zero().max(x);
+            } else if self.slope != 1.0 {
+                x = V::splat(self.slope).mul(x).max(x);
+            }
+            if self.most < f32::INFINITY {
+                x = V::splat(self.most).min(x);
+            }
+            x
+        }
+    }
+
+    /// The rectifier of a number.
+    #[inline]
+    pub fn of_one(self, x: f32) -> f32 {
+        let x = if x < 0.0 { x * self.slope } else { x };
+        if x > self.most { self.most } else { x }
     }
 }
 

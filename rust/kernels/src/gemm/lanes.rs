@@ -23,6 +23,8 @@ pub(crate) unsafe trait Lanes: Copy {
     unsafe fn mul(self, b: Self) -> Self;
     /// Lane by lane `self > b ? self : b`, so a NaN in `self` gives `b`.
     unsafe fn max(self, b: Self) -> Self;
+    /// Lane by lane `self < b ? self : b`, so a NaN in `b` gives `b`.
+    unsafe fn min(self, b: Self) -> Self;
     /// Sum of the lanes, in a fixed order.
     unsafe fn sum(self) -> f32;
     #[inline(always)]
@@ -155,6 +157,15 @@ unsafe impl Lanes for Plain {
         }
         b
     }
+    #[inline(always)]
+    unsafe fn min(self, mut b: Self) -> Self {
+        for l in 0..WIDTH {
+            if self.0[l] < b.0[l] {
+                b.0[l] = self.0[l];
+            }
+        }
+        b
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -232,6 +243,11 @@ mod x86 {
             // SAFETY: the caller has checked the tier.
             Avx512(unsafe { _mm512_max_ps(self.0, b.0) })
         }
+        #[inline(always)]
+        unsafe fn min(self, b: Self) -> Self {
+            // SAFETY: the caller has checked the tier.
+            Avx512(unsafe { _mm512_min_ps(self.0, b.0) })
+        }
     }
 
     // SAFETY: every intrinsic is of the tier that the caller has checked, and pointers are used
@@ -303,6 +319,11 @@ mod x86 {
         unsafe fn max(self, b: Self) -> Self {
             // SAFETY: the caller has checked the tier.
             Avx2(unsafe { _mm256_max_ps(self.0, b.0) })
+        }
+        #[inline(always)]
+        unsafe fn min(self, b: Self) -> Self {
+            // SAFETY: the caller has checked the tier.
+            Avx2(unsafe { _mm256_min_ps(self.0, b.0) })
         }
     }
 }

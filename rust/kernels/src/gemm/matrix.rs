@@ -102,6 +102,17 @@ impl<'a> Mat<'a> {
         self.t().row_range(columns).t()
     }
 
+    /// Row `i`, which must be contiguous.
+    ///
+    /// # Panics
+    /// If there is no such row, or its numbers lie apart.
+    #[inline]
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        assert!(i < self.rows && (self.strides.1 == 1 || self.columns < 2));
+        // SAFETY: the constructor has checked that all elements lie within the borrowed slice.
+        unsafe { std::slice::from_raw_parts(self.data.add(i * self.strides.0), self.columns) }
+    }
+
     #[inline]
     pub(crate) fn ptr(&self) -> *const f32 {
         self.data

@@ -18,11 +18,12 @@ mod tile;
 
 use crate::buffer::Buffer;
 use crate::tier::Tier;
-pub use epilogue::{Activation, Epilogue, LEAKY_SLOPE};
+pub(crate) use epilogue::Bend;
+pub use epilogue::{Activation, Epilogue};
 pub(crate) use lanes::{Lanes, Task, dispatch};
 pub use matrix::{Mat, MatMut};
-pub use packed::PackedB;
 pub(crate) use packed::pack_panel;
+pub use packed::{PackPart, PackedB};
 pub(crate) use tile::{Args, COLUMNS, Finish, Kernels, ROWS, Segment};
 
 /// Steps of the inner dimension that go through the caches together.
@@ -320,11 +321,6 @@ impl Pass<'_> {
             .epilogue
             .bias
             .map_or(std::ptr::null(), |bias| bias[columns.clone()].as_ptr());
-        let slope = match self.epilogue.activation {
-            Activation::Relu => 0.0,
-            Activation::LeakyRelu => LEAKY_SLOPE,
-            _ => 1.0,
-        };
         let stride = c.stride();
         let mut args = Args {
             a: left.data,
@@ -341,7 +337,7 @@ impl Pass<'_> {
                 alpha: self.alpha,
                 accumulate: self.accumulate,
                 bias,
-                slope,
+                bend: self.epilogue.activation.bend(),
             },
         };
         let mut first = 0;

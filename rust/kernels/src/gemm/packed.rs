@@ -31,6 +31,25 @@ impl PackedB {
         self.write(0, b);
     }
 
+    /// Sets the shape of `b` and returns parts of about `panels` panels each: once all are packed,
+    /// by any threads, this is what [`Self::pack`] makes.
+    pub fn parts<'a>(&'a mut self, tier: Tier, b: Mat<'a>, panels: usize) -> Vec<PackPart<'a>> {
+        self.shape(tier, b.rows(), b.columns());
+        let (panel, columns) = (self.panel, b.columns());
+        let size = (b.rows() * panel).max(1);
+        let panels = panels.clamp(1, columns.div_ceil(panel).max(1));
+        let width = panel * panels;
+        self.data
+            .chunks_mut(size * panels)
+            .enumerate()
+            .map(|(i, out)| PackPart {
+                b: b.column_range((i * width).min(columns)..((i + 1) * width).min(columns)),
+                panel,
+                out,
+            })
+            .collect()
+    }
+
     /// Writes rows from `row` on.
     pub(crate) fn write(&mut self, row: usize, b: Mat) {
         assert!(b.columns() == self.columns && row + b.rows() <= self.rows);
@@ -78,6 +97,74 @@ impl PackedB {
     #[inline]
     pub(crate) fn panels(&self) -> usize {
         self.columns.div_ceil(self.panel.max(1))
+    }
+}
+
+/// Rows that packing reads ahead.
+const AHEAD: usize = 4;
+
+/// Asks for the cache lines of a row.
+#[inline]
+fn prefetch(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and asking for memory touches none.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
+
+/// Some panels of a [`PackedB`] that are yet to be packed.
+#[derive(Debug)]
+pub struct PackPart<'a> {
+    b: Mat<'a>,
+    panel: usize,
+    out: &'a mut [f32],
+}
+
+impl PackPart<'_> {
+    /// Packs them.
+    pub fn pack(&mut self) {
+        if self.b.strides().1 == 1 {
+            match self.panel {
+                32 => return self.pack_rows::<32>(),
+                16 => return self.pack_rows::<16>(),
+                8 => return self.pack_rows::<8>(),
+                _ => {}
+            }
+        }
+        let size = (self.b.rows() * self.panel).max(1);
+        for (j, out) in self.out.chunks_mut(size).enumerate() {
+            let columns = j * self.panel..((j + 1) * self.panel).min(self.b.columns());
+            pack_panel(self.b.column_range(columns), self.panel, out);
+        }
+    }
+
+    /// Packs contiguous rows of all panels at once: the longer a stretch of memory that is read in
+    /// one go, the fewer times it is waited for. Rows are read ahead, for they may lie pages apart.
+    fn pack_rows<const PANEL: usize>(&mut self) {
+        let (rows, columns) = (self.b.rows(), self.b.columns());
+        let (whole, rest) = (columns / PANEL, columns % PANEL);
+        let size = rows * PANEL;
+        assert!(self.out.len() >= columns.div_ceil(PANEL) * size);
+        for k in 0..rows {
+            if k + AHEAD < rows {
+                prefetch(self.b.row(k + AHEAD));
+            }
+            let from = self.b.row(k);
+            let (panels, last) = from.as_chunks::<PANEL>();
+            for (j, panel) in panels.iter().enumerate() {
+                let at = j * size + k * PANEL;
+                self.out[at..at + PANEL].copy_from_slice(panel);
+            }
+            if rest > 0 {
+                let at = whole * size + k * PANEL;
+                self.out[at..at + rest].copy_from_slice(last);
+                self.out[at + rest..at + PANEL].fill(0.0);
+            }
+        }
     }
 }
 

@@ -88,8 +88,20 @@ fn check(m: usize, n: usize, k: usize, layouts: (usize, usize), alpha: f32, beta
         let (av, bv) = (Mat::new(&a, m, k, sa), Mat::new(&b, k, n, sb));
         run(&mut |c| gemm(tier, alpha, av, bv, beta, c, &epilogue, &mut scratch));
         let b = PackedB::new(tier, bv);
-        run(&mut |c| packed(tier, alpha, av, &b, beta, c, &epilogue, &mut scratch));
+        let whole = run(&mut |c| packed(tier, alpha, av, &b, beta, c, &epilogue, &mut scratch));
+        for panels in [1, 3] {
+            let mut b = PackedB::default();
+            b.parts(tier, bv, panels)
+                .iter_mut()
+                .for_each(PackPart::pack);
+            let parts = run(&mut |c| packed(tier, alpha, av, &b, beta, c, &epilogue, &mut scratch));
+            assert_eq!(bits(&parts), bits(&whole));
+        }
     }
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|v| v.to_bits()).collect()
 }
 
 proptest! {
@@ -97,7 +109,7 @@ proptest! {
     #[test]
     fn small((m, n, k) in (0usize..40, 0usize..70, 0usize..50), layouts in (0usize..4, 0usize..4),
              alpha in prop::sample::select(vec![1.0f32, -0.5]),
-             beta in prop::sample::select(vec![0.0f32, 1.0, 0.5]), act in 0usize..12) {
+             beta in prop::sample::select(vec![0.0f32, 1.0, 0.5]), act in 0usize..14) {
         check(m, n, k, layouts, alpha, beta, act);
     }
 }
@@ -113,7 +125,7 @@ fn several_blocks_of_each_dimension() {
 #[test]
 fn nan_goes_through_rectifiers() {
     for tier in supported() {
-        for activation in [Activation::Relu, Activation::LeakyRelu] {
+        for activation in [Activation::Relu, Activation::LeakyRelu, Activation::Relu6] {
             let mut c = [0.0f32; 2];
             let epilogue = Epilogue {
                 bias: None,

@@ -5,6 +5,7 @@
 //! a transposed or a packed `A`). The inner dimension may consist of several segments that
 //! lie anywhere, so that a convolution reads its patches straight from the image.
 
+use super::epilogue::Bend;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Plain};
@@ -33,8 +34,8 @@ pub(crate) struct Finish {
     pub accumulate: bool,
     /// Then this is added, if not null; valid for the tile's columns.
     pub bias: *const f32,
-    /// Then a negative number is multiplied by this (0: rectifier, 1: nothing happens).
-    pub slope: f32,
+    /// Applied last.
+    pub bend: Bend,
 }
 
 /// Arguments of one tile.
@@ -155,18 +156,27 @@ unsafe fn tile<V: Lanes, const MR: usize, const NV: usize, const KU: usize, cons
                 }
             }
         }
-        if f.slope == 0.0 {
+        // One branch for all registers, not one for each.
+        if f.bend.slope == 0.0 {
             for i in 0..MR {
                 for j in 0..NV {
                     // In this order NaN stays.
                     acc[i][j] = V::zero().max(acc[i][j]);
                 }
             }
-        } else if f.slope != 1.0 {
-            let slope = V::splat(f.slope);
+        } else if f.bend.slope != 1.0 {
+            let slope = V::splat(f.bend.slope);
             for i in 0..MR {
                 for j in 0..NV {
                     acc[i][j] = slope.mul(acc[i][j]).max(acc[i][j]);
+                }
+            }
+        }
+        if f.bend.most < f32::INFINITY {
+            let most = V::splat(f.bend.most);
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = most.min(acc[i][j]);
                 }
             }
         }

@@ -7,6 +7,7 @@ from ironlearn.nn.backend.cpu.convpool import CpuConvPoolOps
 from ironlearn.nn.backend.cpu.dense import CpuDense
 from ironlearn.nn.backend.cpu.dropout import CpuDropout
 from ironlearn.nn.backend.cpu.embedding import CpuEmbedding
+from ironlearn.nn.backend.cpu.encoder import CpuEncoder
 from ironlearn.nn.backend.cpu.graph import CpuGraph
 from ironlearn.nn.backend.cpu.losses import CpuLosses
 from ironlearn.nn.backend.cpu.normalization import CpuNormalization
@@ -17,6 +18,7 @@ from ironlearn.nn.backend.ops import Ops
 
 
 class CpuOps(
+    CpuEncoder,
     CpuAttention,
     CpuDense,
     CpuDropout,

@@ -19,7 +19,7 @@ def _full(*arrays: Any, **_: Any) -> bool:
     return all(a.size for a in arrays if isinstance(a, np.ndarray))
 
 
-def _wide(mask: Array | None) -> Array | None:
+def four_axes(mask: Array | None) -> Array | None:
     """Return `mask` as bool with four axes."""
     if mask is None:
         return None
@@ -52,7 +52,7 @@ class CpuAttention(AttentionOps):
         out = np.empty((n, length, heads, v.shape[3]), np.float32)
         lse = np.empty((n, heads, length), np.float32)
         factor = _factor(width, scale)
-        _core.nn_attention(q, k, v, _wide(mask), causal, factor, out, lse, resolve(None))
+        _core.nn_attention(q, k, v, four_axes(mask), causal, factor, out, lse, resolve(None))
         return out.transpose(0, 2, 1, 3), (lse, out)
 
     @native(_full)
@@ -73,7 +73,7 @@ class CpuAttention(AttentionOps):
         lse, by_step = cache
         gq, gk, gv = (np.empty_like(a.transpose(0, 2, 1, 3), order="C") for a in (q, k, v))
         factor = _factor(q.shape[3], scale)
-        allowed, n_threads = _wide(mask), resolve(None)
+        allowed, n_threads = four_axes(mask), resolve(None)
         _core.nn_attention_backward(
             gout, q, k, v, by_step, lse, allowed, causal, factor, gq, gk, gv, n_threads
         )
@@ -94,7 +94,9 @@ class CpuAttention(AttentionOps):
         out = np.empty((n, length, width // 3), np.float32)
         lse = np.empty((n, heads, length), np.float32)
         factor = _factor(width // (3 * heads), scale)
-        _core.nn_attention_packed(qkv, heads, _wide(mask), causal, factor, out, lse, resolve(None))
+        _core.nn_attention_packed(
+            qkv, heads, four_axes(mask), causal, factor, out, lse, resolve(None)
+        )
         return out, (lse,)
 
     @native(_full)
@@ -114,6 +116,6 @@ class CpuAttention(AttentionOps):
         gqkv = np.empty_like(qkv)
         factor = _factor(qkv.shape[2] // (3 * heads), scale)
         _core.nn_attention_packed_backward(
-            gout, qkv, heads, out, cache[0], _wide(mask), causal, factor, gqkv, resolve(None)
+            gout, qkv, heads, out, cache[0], four_axes(mask), causal, factor, gqkv, resolve(None)
         )
         return gqkv

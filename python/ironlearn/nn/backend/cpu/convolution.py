@@ -10,12 +10,35 @@ from numpy.typing import NDArray
 from ironlearn import _core, _threads
 from ironlearn.nn.backend.cpu.native import native
 from ironlearn.nn.backend.ops.activations import FUSED
-from ironlearn.nn.backend.ops.convolution import Padding, Pair, output_size
+from ironlearn.nn.backend.ops.convolution import (
+    ARRAYS_OF_RESIDUAL,
+    Padding,
+    Pair,
+    check_residuals,
+    output_size,
+)
 from ironlearn.nn.backend.ops.pooling import PoolingOps
 
 F32 = NDArray[np.float32]
 
 _NONE: Padding = ((0, 0), (0, 0))
+
+
+#: Activations that a tile of products applies in registers.
+_IN_REGISTERS = ("linear", "relu", "leaky_relu", "relu6")
+
+
+def _takes_residuals(
+    x: F32,
+    weights: tuple[F32 | None, ...],
+    *,
+    geometry: tuple[tuple[Pair, Padding], ...],
+    activation: str = "relu6",
+) -> bool:
+    """Tell whether the kernel takes these blocks: each convolution needs its bias."""
+    pairs = zip(weights[::2], weights[1::2], strict=False)
+    whole = all((w is None) == (b is None) for w, b in pairs)
+    return bool(x.size) and bool(geometry) and whole and activation in _IN_REGISTERS
 
 
 #: The kernel gathers: it computes a cell of the input from all the outputs that may have seen it,
@@ -93,6 +116,36 @@ class CpuConvolutionOps(PoolingOps):
             padding=padding,
             dilation=dilation,
             groups=groups,
+            activation=activation,
+            n_threads=_threads.resolve(None),
+        )
+        return y
+
+    @native(_takes_residuals)
+    def inverted_residuals(
+        self,
+        x: F32,
+        weights: tuple[F32 | None, ...],
+        *,
+        geometry: tuple[tuple[Pair, Padding], ...],
+        activation: str = "relu6",
+    ) -> F32:
+        """Return what inverted residuals, one after the other, make of x (N, H, W, C)."""
+        check_residuals(weights, geometry)
+        (height, width), filters = x.shape[1:3], x.shape[3]
+        for i, (stride, padding) in enumerate(geometry):
+            kernels: list[Any] = list(
+                weights[i * ARRAYS_OF_RESIDUAL : (i + 1) * ARRAYS_OF_RESIDUAL]
+            )
+            height = output_size(height, kernels[2].shape[0], stride[0], padding[0])
+            width = output_size(width, kernels[2].shape[1], stride[1], padding[1])
+            filters = kernels[4].shape[3]
+        y = np.empty((x.shape[0], height, width, filters), np.float32)
+        _core.nn_inverted_residuals(
+            x,
+            list(weights),
+            list(geometry),
+            y,
             activation=activation,
             n_threads=_threads.resolve(None),
         )

@@ -10,17 +10,18 @@ from ironlearn import _core
 from ironlearn._threads import resolve
 from ironlearn.nn.backend.cpu.native import native
 from ironlearn.nn.backend.device import Array
-from ironlearn.nn.backend.ops.activations import FUSED
+from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
 from ironlearn.nn.backend.ops.dense import DenseOps
 
 
-def _adds(x: Array, w: Array, b: Array | None = None, activation: str = "linear") -> bool:
+def _fits(x: Array, w: Array, b: Array | None = None, activation: str = "linear") -> bool:
     return (
-        b is not None
-        and activation in FUSED
-        and x.ndim == 2
-        and w.shape == (x.shape[1], b.size)
-        and b.size > 0
+        activation in FUSED + UNFUSED
+        and x.ndim == w.ndim == 2
+        and w.shape[0] == x.shape[1]
+        and (b is None or b.shape == (w.shape[1],))
+        and x.size > 0
+        and w.size > 0
     )
 
 
@@ -29,17 +30,16 @@ def _sums(gy: Array, x: Array, w: Array, y: Any, activation: str = "linear", *_:
 
 
 class CpuDense(DenseOps):
-    """NumPy's product, then bias and activation in one pass over its result."""
+    """Products whose tiles get bias and activation before they are written."""
 
-    @native(_adds)
+    @native(_fits)
     def affine(
         self, x: Array, w: Array, b: Array | None = None, activation: str = "linear"
     ) -> Array:
         """Return activation(x w + b)."""
-        z = self.matmul(x, w)
-        assert b is not None
-        _core.nn_bias_activation(z, b, activation, resolve(None))
-        return z
+        y = np.empty((x.shape[0], w.shape[1]), np.float32)
+        _core.nn_affine(x, w, b, activation, y, resolve(None))
+        return y
 
     @native(_sums)
     def affine_backward(

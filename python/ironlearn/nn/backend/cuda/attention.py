@@ -44,6 +44,12 @@ def _side_by_side(array: Array, heads: int, width: int, place: int = 0) -> _Head
     return _Heads(start, length * whole, width, whole)
 
 
+def _takes(lengths: tuple[int, ...], arrays: tuple[Array, ...]) -> bool:
+    """Tell whether all have something in them and are of one of the kernels' dtypes."""
+    dtypes = {str(a.dtype) for a in arrays}
+    return 0 not in lengths and len(dtypes) == 1 and dtypes <= PRECISIONS.keys()
+
+
 def _fits(shape: tuple[int, ...], mask: Array | None) -> bool:
     """Tell whether kernels take `mask` for what has `shape`."""
     if len(shape) > _AXES:
@@ -120,7 +126,7 @@ class CudaAttention(CudaBase, AttentionOps):
         if not (
             q.ndim == k.ndim == v.ndim == _AXES
             and q.shape[:2] == k.shape[:2] == v.shape[:2]
-            and self._takes((*q.shape, *k.shape, *v.shape), (q, k, v))
+            and _takes((*q.shape, *k.shape, *v.shape), (q, k, v))
             and max(q.shape[3], v.shape[3]) <= _WIDEST
             and _fits((*q.shape[:3], k.shape[2]), mask)
         ):
@@ -170,7 +176,7 @@ class CudaAttention(CudaBase, AttentionOps):
         n, length, columns = qkv.shape
         width = columns // (3 * heads)
         if not (
-            self._takes(qkv.shape, (qkv,))
+            _takes(qkv.shape, (qkv,))
             and width <= _WIDEST
             and _fits((n, heads, length, length), mask)
         ):
@@ -266,12 +272,7 @@ class CudaAttention(CudaBase, AttentionOps):
         )
         return gx, gscores
 
-    def _takes(self, lengths: tuple[int, ...], arrays: tuple[Array, ...]) -> bool:
-        """Tell whether all have something in them and are of one of the kernels' dtypes."""
-        dtypes = {str(a.dtype) for a in arrays}
-        return 0 not in lengths and len(dtypes) == 1 and dtypes <= PRECISIONS.keys()
-
-    def _mask(self, mask: Array | None) -> Array | None:
+    def _compact(self, mask: Array | None) -> Array | None:
         """Return `mask` in C order, axes along which one element stands for all with that one."""
         if mask is None:
             return None
@@ -291,7 +292,7 @@ class CudaAttention(CudaBase, AttentionOps):
         n, heads, queries, width, keys, value_width = shape
         dtype = out.array.dtype
         logs = self.xp.empty((n, heads, queries), self._wide(dtype))
-        mask = self._mask(mask)
+        mask = self._compact(mask)
         self.kernels.launch(
             "attention_forward",
             dtype,
@@ -331,7 +332,7 @@ class CudaAttention(CudaBase, AttentionOps):
             *(gout.array, out.array, shares, *gout.steps),
             *(n * heads * queries, heads, queries, value_width),
         )
-        mask = self._mask(mask)
+        mask = self._compact(mask)
         arrays = (gout.array, *(part.array for part in qkv), mask, logs, shares)
         numbers = (
             *(step for part in (gout, *qkv) for step in part.steps),

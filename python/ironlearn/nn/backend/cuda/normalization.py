@@ -144,7 +144,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         channels = x.shape[-1]
         rows = x.size // channels
         grid, threads, chunk = _columns(rows, channels)
-        means, variances = self._parts(x, grid[1])
+        means, variances = self._norm_parts(x, grid[1])
         mean, var = self.xp.empty_like(gamma), self.xp.empty_like(gamma)
         launch, dtype = self.kernels.launch, x.dtype
         launch("batch_moments", dtype, grid, threads, x, means, variances, rows, channels, chunk)
@@ -264,7 +264,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
             threads,
             *(gy, gtotal, x, gamma, mean, rstd, gx, mean.size, cells, x.shape[-1], groups),
         )
-        ggamma, gbeta, _ = self._parameters(gy, None, x, gamma, mean, rstd, cells, groups)
+        ggamma, gbeta, _ = self._norm_parameters(gy, None, x, gamma, mean, rstd, cells, groups)
         return gx, ggamma, gbeta
 
     def _batch_norm_backward(
@@ -282,7 +282,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         """Return the gradients; `given` statistics do not depend on x."""
         channels, kind = x.shape[-1], NUMBERS[activation]
         output = None if activation == "linear" else y
-        ggamma, gbeta, sums = self._parameters(
+        ggamma, gbeta, sums = self._norm_parameters(
             gy, output, x, gamma, mean, var, x.size // channels, channels, eps, kind
         )
         gx = self.xp.empty_like(x)
@@ -295,7 +295,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         )
         return gx, ggamma, gbeta
 
-    def _parameters(
+    def _norm_parameters(
         self,
         gy: Array,
         y: Array | None,
@@ -315,7 +315,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         channels = x.shape[-1]
         rows = x.size // channels
         grid, threads, chunk = _columns(rows, channels)
-        parts = self._parts(x, grid[1])
+        parts = self._norm_parts(x, grid[1])
         ggamma, gbeta = self.xp.empty_like(gamma), self.xp.empty_like(gamma)
         self.kernels.launch(
             "norm_parameters",
@@ -334,7 +334,7 @@ class CudaNormalization(CudaBase, NormalizationOps):
         )
         return ggamma, gbeta, parts
 
-    def _parts(self, x: Array, chunks: int) -> tuple[Array, Array]:
+    def _norm_parts(self, x: Array, chunks: int) -> tuple[Array, Array]:
         shape, wide = (chunks, x.shape[-1]), self._wide(x.dtype)
         return self.xp.empty(shape, wide), self.xp.empty(shape, wide)
 

@@ -8,8 +8,8 @@ from ironlearn.nn.backend.device import Array
 
 #: Groups of threads that share a place's entries, at least.
 _PARTS = 8
-#: The most blocks a grid has along its second axis.
-_MOST_ACROSS = 65535
+#: Blocks side by side over the columns; those of wider rows go on to further columns.
+_MOST_ACROSS = 64
 
 
 def segment_sums(
@@ -52,13 +52,15 @@ def segment_sums(
         "segment_keys", values.dtype, blocks_of(n), THREADS, _wide(places), keys, n, limit
     )
     keys.sort()
-    out = xp.empty((n_places, width), values.dtype)
+    # Where most places have no entry, those are not visited.
+    by_entry = names is None and n_places > n
+    out = (xp.zeros if by_entry else xp.empty)((n_places, width), values.dtype)
     lanes = lanes_of(width)
     parts = _PARTS
     while parts * lanes < THREADS and parts * 4 < n // max(n_places, 1):
         parts *= 2
     across = min(-(-width // lanes), _MOST_ACROSS)
-    blocks = -(-n_places * lanes * parts // THREADS)
+    blocks = -(-(n if by_entry else n_places) * lanes * parts // THREADS)
     ops.kernels.launch(
         "segment_sum",
         values.dtype,
@@ -76,6 +78,7 @@ def segment_sums(
         width,
         lanes,
         parts,
+        by_entry,
     )
     return out
 

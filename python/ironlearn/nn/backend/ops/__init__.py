@@ -14,6 +14,7 @@ from ironlearn.nn.backend.ops.ctc import CTCOps
 from ironlearn.nn.backend.ops.dense import DenseOps
 from ironlearn.nn.backend.ops.dropout import DropoutOps
 from ironlearn.nn.backend.ops.embedding import EmbeddingOps
+from ironlearn.nn.backend.ops.encoder import EncoderOps
 from ironlearn.nn.backend.ops.graph import GraphOps
 from ironlearn.nn.backend.ops.losses import LossOps
 from ironlearn.nn.backend.ops.normalization import NormalizationOps
@@ -24,6 +25,7 @@ from ironlearn.nn.backend.ops.resampling import ResamplingOps
 
 
 class Ops(
+    EncoderOps,
     AttentionOps,
     CTCOps,
     CapsuleOps,

@@ -8,9 +8,9 @@ from ironlearn.nn.backend.device import Array
 from ironlearn.nn.backend.ops.basic import BasicOps
 
 #: Activations whose derivative follows from the output: these can be fused into other operations.
-FUSED = ("linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu")
+FUSED = ("linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "relu6")
 #: Activations whose derivative needs the input.
-UNFUSED = ("gelu", "gelu_tanh", "relu6", "silu", "softplus")
+UNFUSED = ("gelu", "gelu_tanh", "silu", "softplus")
 
 LEAK = 0.01
 _GELU = math.sqrt(2.0 / math.pi)
@@ -167,6 +167,8 @@ class ActivationOps(BasicOps):
             return xp.where(y > 0, gy, gy * gy.dtype.type(LEAK))
         if name == "elu":
             return xp.where(y > 0, gy, gy * (y + 1))
+        if name == "relu6":
+            return gy * ((y > 0) & (y < 6))
         raise ValueError(f"activation must be one of {FUSED}, got {name!r}.")
 
     def activation_input_backward(self, gy: Array, x: Array, name: str) -> Array:
@@ -175,8 +177,6 @@ class ActivationOps(BasicOps):
         if name == "gelu":
             density = xp.exp(-0.5 * x * x) * _DENSITY
             return gy * (self.normal_cdf(x) + x * density)
-        if name == "relu6":
-            return gy * ((x > 0) & (x < 6))
         if name == "gelu_tanh":
             inner = xp.tanh(_GELU * (x + _CUBIC * x * x * x))
             slope = _GELU * (1 + 3 * _CUBIC * x * x)

@@ -17,10 +17,23 @@ Padding = tuple[Pair, Pair]
 
 _NONE: Padding = ((0, 0), (0, 0))
 
+#: Arrays of an inverted residual: kernel and bias of the widening, of the depthwise convolution and
+#: of the narrowing.
+ARRAYS_OF_RESIDUAL = 6
+
 
 def output_size(size: int, kernel: int, stride: int, padding: Pair, dilation: int = 1) -> int:
     """Return how many places a kernel has on an axis of `size` cells (at least 0)."""
     return max(0, (size + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1)
+
+
+def check_residuals(weights: tuple[Array | None, ...], geometry: tuple[Any, ...]) -> None:
+    """Refuse another number of arrays than inverted residuals of this geometry have."""
+    if len(weights) != ARRAYS_OF_RESIDUAL * len(geometry):
+        raise ValueError(
+            f"weights must hold {ARRAYS_OF_RESIDUAL} arrays for each block of geometry, got "
+            f"{len(weights)} for {len(geometry)}."
+        )
 
 
 class ConvolutionOps(ActivationOps):
@@ -62,6 +75,40 @@ class ConvolutionOps(ActivationOps):
         if b is not None:
             y += b
         return self.activation(y, activation)
+
+    def inverted_residuals(
+        self,
+        x: Array,
+        weights: tuple[Array | None, ...],
+        *,
+        geometry: tuple[tuple[Pair, Padding], ...],
+        activation: str = "relu6",
+    ) -> Array:
+        """Return what inverted residuals, one after the other, make of x (N, H, W, C).
+
+        Sandler et al., "MobileNetV2" (arXiv:1801.04381): pixels are widened, each wide channel is
+        convolved, both with `activation`; pixels are narrowed; where the shape is that of the
+        input, this is added. `weights` holds `ARRAYS_OF_RESIDUAL` arrays for each block: w (1, 1,
+        C, D) and b, or two ``None`` where the input is wide itself; w (kh, kw, 1, D) and b; w (1,
+        1, D, O) and b. `geometry` holds stride and padding of each depthwise convolution.
+        """
+        check_residuals(weights, geometry)
+        for i, (stride, padding) in enumerate(geometry):
+            start = i * ARRAYS_OF_RESIDUAL
+            wide, wide_b, w, b, narrow, narrow_b = weights[start : start + ARRAYS_OF_RESIDUAL]
+            y = x if wide is None else self.conv2d(x, wide, wide_b, activation=activation)
+            y = self.conv2d(
+                y,
+                w,
+                b,
+                stride=stride,
+                padding=padding,
+                groups=y.shape[3],
+                activation=activation,
+            )
+            y = self.conv2d(y, narrow, narrow_b)
+            x = x + y if x.shape == y.shape else y
+        return x
 
     def conv2d_grad_input(
         self,

@@ -247,6 +247,7 @@ mod tests {
                                     z
                                 }
                             }
+                            Activation::Relu6 => z.clamp(0.0, 6.0),
                         })
                         .collect()
                 });

@@ -33,26 +33,36 @@ static __device__ long long first_key_from(const long long *keys, long long n, l
 // out[place] = sum of weights[e] values[sources[e]] over the entries e of the place. `names` are
 // the places' numbers in the keys, `weights` and `sources` may be null: 0, 1, ..., ones and the
 // entries themselves. A block has some places, each `parts` groups of `lanes` columns.
+//
+// With `by_entry` a block has some entries instead, in the order of the keys, and the first one of
+// a place adds up for it; places without entries are not written.
 extern "C" __global__ void segment_sum(const long long *keys, long long n, const long long *names,
                                        const real *values, const real *weights,
                                        const long long *sources, long long n_sources, real *out,
                                        long long n_places, long long width, long long lanes,
-                                       long long parts) {
+                                       long long parts, long long by_entry) {
     __shared__ acc sums[256];
     int t = threadIdx.x, lane = t % (int)lanes, part = t / (int)lanes % (int)parts;
-    long long places = blockDim.x / (lanes * parts);
-    long long place = blockIdx.x * places + t / (lanes * parts);
-    long long name = 0, first = 0, last = 0;
-    if (place < n_places) {
+    long long line = blockIdx.x * (blockDim.x / (lanes * parts)) + t / (lanes * parts);
+    long long place = line, name = 0, first = n;
+    bool mine = false;
+    if (by_entry) {
+        if (line < n) {
+            place = name = keys[line] / n;
+            mine = place < n_places && (line == 0 || keys[line - 1] < name * n);
+            if (mine) first = line;
+        }
+    } else if (place < n_places) {
+        mine = true;
         name = names ? names[place] : place;
         first = first_key_from(keys, n, name * n);
-        last = first_key_from(keys, n, (name + 1) * n);
     }
+    long long end = (name + 1) * n;
     for (long long start = blockIdx.y * lanes; start < width; start += gridDim.y * lanes) {
         long long column = start + lane;
         acc sum = 0;
         if (column < width)
-            for (long long i = first + part; i < last; i += parts) {
+            for (long long i = first + part; i < n && keys[i] < end; i += parts) {
                 long long entry = keys[i] - name * n, source = entry;
                 acc v = INFINITE - INFINITE;
                 if (sources) {
@@ -67,7 +77,7 @@ extern "C" __global__ void segment_sum(const long long *keys, long long n, const
             __syncthreads();
             if (part < step) sums[t] += sums[t + step * (int)lanes];
         }
-        if (part == 0 && place < n_places && column < width)
+        if (part == 0 && mine && column < width)
             put(out, place * width + column, sums[t]);
         // The next columns' sums may not come before all have read these.
         __syncthreads();

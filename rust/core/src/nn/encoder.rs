@@ -1,0 +1,527 @@
+//! Forward passes of encoder blocks of the Transformer, several in one call.
+//!
+//! What lies between a block's input and its output is never written to memory of the caller's:
+//! a task takes the sequences of a group through a whole block, in buffers that stay in the caches.
+//! Where there are too few groups for that, each step is divided instead.
+
+use super::affine::Affine;
+use super::attention::{self, Heads, Mask, Sizes};
+use super::{ELEMENTS, scratch};
+use crate::error::{Error, Result};
+use crate::parallel::{Control, each_mut, fill_chunks};
+use ironlearn_kernels::buffer::Buffer;
+use ironlearn_kernels::gemm::{Mat, MatMut, PackedB};
+use ironlearn_kernels::norm;
+use ironlearn_kernels::pointwise::add_assign;
+use ironlearn_kernels::tier::{self, Tier};
+
+/// Steps of all sequences of a group together, about: a kernel's panel, once in the first-level
+/// cache, is then used often enough, and what a group computes stays in the second-level one.
+const GROUP: usize = 128;
+/// Groups that are worth dividing by them.
+const GROUPS: usize = 4;
+
+/// A normalization over the last axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Gains.
+    pub gamma: &'a [f32],
+    /// Offsets.
+    pub beta: &'a [f32],
+}
+
+/// The parameters of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// Makes queries, keys and values of all heads, side by side.
+    pub attention: Affine<'a>,
+    /// Takes the heads' answers back to the input's width.
+    pub output: Affine<'a>,
+    /// Of the first sum; of the attention's input where normalization comes first.
+    pub attention_norm: Norm<'a>,
+    /// The dense layer with the activation.
+    pub inner: Affine<'a>,
+    /// The dense layer back to the input's width.
+    pub outer: Affine<'a>,
+    /// Of the second sum; of the dense layers' input where normalization comes first.
+    pub outer_norm: Norm<'a>,
+}
+
+impl Block<'_> {
+    fn check(&self, width: usize, heads: usize) -> Result<()> {
+        let all = [self.attention, self.output, self.inner, self.outer];
+        all.iter().try_for_each(Affine::check)?;
+        let norms = [self.attention_norm, self.outer_norm];
+        let heads_fit = heads > 0 && self.attention.outputs == 3 * self.output.inputs;
+        let fits = heads_fit
+            && self.output.inputs.is_multiple_of(heads)
+            && self.attention.inputs == width
+            && self.output.outputs == width
+            && self.inner.inputs == width
+            && self.outer.inputs == self.inner.outputs
+            && self.outer.outputs == width
+            && norms
+                .iter()
+                .all(|n| n.gamma.len() == width && n.beta.len() == width);
+        if fits {
+            return Ok(());
+        }
+        let sizes = all.map(|map| (map.inputs, map.outputs));
+        Err(Error::Shape {
+            name: "weights",
+            given: format!("{sizes:?} for {heads} heads"),
+            expected: format!(
+                "({width}, 3 h d), (h d, {width}), ({width}, F), (F, {width}) and norms of {width}"
+            ),
+        })
+    }
+}
+
+/// What all blocks share.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// Sequences.
+    pub samples: usize,
+    /// Steps of each.
+    pub steps: usize,
+    /// Numbers of a step.
+    pub width: usize,
+    /// Heads of the attention.
+    pub heads: usize,
+    /// What the normalizations add to the variance.
+    pub eps: f32,
+    /// Whether they come before attention and dense layers, not after the sums.
+    pub norm_first: bool,
+    /// Which step may look at which.
+    pub mask: Mask<'a>,
+}
+
+impl Settings<'_> {
+    fn sizes(&self, block: &Block) -> Sizes {
+        let depth = block.output.inputs / self.heads;
+        Sizes {
+            samples: self.samples,
+            heads: self.heads,
+            queries: self.steps,
+            keys: self.steps,
+            width: depth,
+            depth,
+        }
+    }
+}
+
+/// Replaces `x` (samples, steps, width) by what the blocks make of it, one after the other.
+pub fn forward(control: &Control, s: Settings, blocks: &[Block], x: &mut [f32]) -> Result<()> {
+    for block in blocks {
+        block.check(s.width, s.heads)?;
+        s.mask.check(s.sizes(block))?;
+    }
+    if x.len() != s.samples * s.steps * s.width {
+        return Err(Error::Shape {
+            name: "x",
+            given: format!("{} elements", x.len()),
+            expected: format!("({}, {}, {})", s.samples, s.steps, s.width),
+        });
+    }
+    if x.is_empty() {
+        return Ok(());
+    }
+    let group = (GROUP / s.steps).max(1);
+    if s.samples.div_ceil(group) < GROUPS {
+        return by_steps(control, s, blocks, x);
+    }
+    let tier = tier::active();
+    let mut packs: [PackedB; 4] = Default::default();
+    for block in blocks {
+        let maps = [block.attention, block.output, block.inner, block.outer];
+        let mut parts: Vec<_> = maps
+            .iter()
+            .zip(&mut packs)
+            .flat_map(|(map, pack)| map.parts(tier, pack))
+            .collect();
+        each_mut(control, &mut parts, |part| {
+            part.pack();
+            Ok(())
+        })?;
+        drop(parts);
+        let mut tasks: Vec<_> = x
+            .chunks_mut(group * s.steps * s.width)
+            .enumerate()
+            .collect();
+        each_mut(control, &mut tasks, |(i, x)| {
+            scratch::with(|room| of_group(tier, &s, block, &packs, *i * group, x, room));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// One block of the sequences from `first` on.
+fn of_group(
+    tier: Tier,
+    s: &Settings,
+    block: &Block,
+    [attention, output, inner, outer]: &[PackedB; 4],
+    first: usize,
+    x: &mut [f32],
+    [panels, wide, narrow, line]: &mut [Buffer; 4],
+) {
+    let sizes = s.sizes(block);
+    let (width, steps, heads) = (s.width, s.steps, s.heads);
+    let rows = x.len() / width;
+    let samples = rows / steps;
+    let span = heads * sizes.depth;
+    let hidden = block.inner.outputs;
+    let wide = wide.take(rows * (3 * span).max(hidden));
+    let (branch, context) = narrow
+        .take(rows * (width + span))
+        .split_at_mut(rows * width);
+    let lse = line.take(steps);
+
+    let source = before(tier, s, block.attention_norm, x, branch);
+    let qkv = &mut wide[..rows * 3 * span];
+    let to = MatMut::rows_of(qkv, rows, 3 * span);
+    let from = Mat::rows_of(source, rows, width);
+    block.attention.rows(tier, from, attention, to, panels);
+    let part = |i: usize| Heads::by_step(qkv, steps, sizes.depth, 3 * span, i * span);
+    let (q, k, v) = (part(0), part(1), part(2));
+    let outs = attention::columns(context, samples, steps, heads, sizes.depth);
+    let scale = 1.0 / (sizes.depth as f32).sqrt();
+    for (n, outs) in outs.into_iter().enumerate() {
+        for (h, mut out) in outs.into_iter().enumerate() {
+            let [q, k, v] = [q, k, v].map(|m| m.matrix((n, h), steps, sizes.depth));
+            let place = (first + n, h);
+            attention::head(tier, sizes, place, q, k, v, s.mask, scale, &mut out, lse);
+        }
+    }
+    let from = Mat::rows_of(context, rows, span);
+    let to = MatMut::rows_of(branch, rows, width);
+    block.output.rows(tier, from, output, to, panels);
+    after(tier, s, block.attention_norm, branch, x);
+
+    let source = before(tier, s, block.outer_norm, x, branch);
+    let from = Mat::rows_of(source, rows, width);
+    let middle = &mut wide[..rows * hidden];
+    let to = MatMut::rows_of(middle, rows, hidden);
+    block.inner.rows(tier, from, inner, to, panels);
+    let from = Mat::rows_of(middle, rows, hidden);
+    let to = MatMut::rows_of(branch, rows, width);
+    block.outer.rows(tier, from, outer, to, panels);
+    after(tier, s, block.outer_norm, branch, x);
+}
+
+/// What attention and dense layers take: `x`, or its normalization, which goes to `room`.
+fn before<'a>(tier: Tier, s: &Settings, by: Norm, x: &'a [f32], room: &'a mut [f32]) -> &'a [f32] {
+    if !s.norm_first {
+        return x;
+    }
+    for (x, y) in x.chunks_exact(s.width).zip(room.chunks_exact_mut(s.width)) {
+        norm::layer_norm(tier, x, by.gamma, by.beta, s.eps, y);
+    }
+    room
+}
+
+/// Adds `branch` to `x`, and normalizes the sums where that comes last; `branch` is lost.
+fn after(tier: Tier, s: &Settings, by: Norm, branch: &mut [f32], x: &mut [f32]) {
+    if s.norm_first {
+        add_assign(tier, x, branch);
+        return;
+    }
+    for (b, x) in branch
+        .chunks_exact_mut(s.width)
+        .zip(x.chunks_exact_mut(s.width))
+    {
+        add_assign(tier, b, x);
+        norm::layer_norm(tier, b, by.gamma, by.beta, s.eps, x);
+    }
+}
+
+/// The same step by step, each of them divided.
+fn by_steps(control: &Control, s: Settings, blocks: &[Block], x: &mut [f32]) -> Result<()> {
+    let tier = tier::active();
+    let (width, steps) = (s.width, s.steps);
+    let rows = s.samples * steps;
+    let lines = (ELEMENTS / width).max(1);
+    let mut branch = vec![0.0f32; rows * width];
+    let (mut wide, mut context) = (Vec::new(), Vec::new());
+    let mut lse = vec![0.0f32; s.samples * s.heads * steps];
+    let normalized = |by: Norm, x: &[f32], to: &mut [f32]| {
+        fill_chunks(control, to, width, lines, |range, to| {
+            before(tier, &s, by, &x[range.start * width..range.end * width], to);
+            Ok(())
+        })
+    };
+    let joined = |by: Norm, branch: &mut [f32], x: &mut [f32]| {
+        let mut parts: Vec<_> = branch
+            .chunks_mut(lines * width)
+            .zip(x.chunks_mut(lines * width))
+            .collect();
+        each_mut(control, &mut parts, |(branch, x)| {
+            after(tier, &s, by, branch, x);
+            Ok(())
+        })
+        .map(|_| ())
+    };
+    for block in blocks {
+        let sizes = s.sizes(block);
+        let span = s.heads * sizes.depth;
+        let hidden = block.inner.outputs;
+        wide.resize(rows * (3 * span).max(hidden), 0.0f32);
+        context.resize(rows * span, 0.0f32);
+
+        let qkv = &mut wide[..rows * 3 * span];
+        if s.norm_first {
+            normalized(block.attention_norm, x, &mut branch)?;
+            block.attention.run(control, rows, &branch, qkv)?;
+        } else {
+            block.attention.run(control, rows, x, qkv)?;
+        }
+        let part = |i: usize| Heads::by_step(qkv, steps, sizes.depth, 3 * span, i * span);
+        let scale = 1.0 / (sizes.depth as f32).sqrt();
+        let (q, k, v) = (part(0), part(1), part(2));
+        attention::forward(
+            control,
+            sizes,
+            q,
+            k,
+            v,
+            s.mask,
+            scale,
+            &mut context,
+            &mut lse,
+        )?;
+        block.output.run(control, rows, &context, &mut branch)?;
+        joined(block.attention_norm, &mut branch, x)?;
+
+        let middle = &mut wide[..rows * hidden];
+        if s.norm_first {
+            normalized(block.outer_norm, x, &mut branch)?;
+            block.inner.run(control, rows, &branch, middle)?;
+        } else {
+            block.inner.run(control, rows, x, middle)?;
+        }
+        block.outer.run(control, rows, middle, &mut branch)?;
+        joined(block.outer_norm, &mut branch, x)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ironlearn_kernels::pointwise::{Unary, activate};
+    use std::sync::atomic::AtomicBool;
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 1000.0 - 0.5)
+            .collect()
+    }
+
+    /// Weights of a block in the order of its fields.
+    fn weights(width: usize, span: usize, hidden: usize, seed: usize) -> Vec<Vec<f32>> {
+        let sizes = [
+            width * 3 * span,
+            3 * span,
+            span * width,
+            width,
+            width,
+            width,
+            width * hidden,
+            hidden,
+            hidden * width,
+            width,
+            width,
+            width,
+        ];
+        let made = sizes.iter().enumerate();
+        made.map(|(i, &n)| numbers(n, seed + i)).collect()
+    }
+
+    fn block(w: &[Vec<f32>], width: usize, span: usize, hidden: usize) -> Block<'_> {
+        let map = |i: usize, inputs, outputs, activation| Affine {
+            kernel: &w[i],
+            bias: Some(&w[i + 1]),
+            inputs,
+            outputs,
+            activation,
+        };
+        let norm = |i: usize| Norm {
+            gamma: &w[i],
+            beta: &w[i + 1],
+        };
+        Block {
+            attention: map(0, width, 3 * span, Unary::Linear),
+            output: map(2, span, width, Unary::Linear),
+            attention_norm: norm(4),
+            inner: map(6, width, hidden, Unary::Gelu),
+            outer: map(8, hidden, width, Unary::Linear),
+            outer_norm: norm(10),
+        }
+    }
+
+    /// One step after the other, in double precision but for the activation.
+    fn plain(s: &Settings, b: &Block, x: &[f64]) -> Vec<f64> {
+        let (rows, width) = (s.samples * s.steps, s.width);
+        let map = |m: &Affine, x: &[f64]| -> Vec<f64> {
+            let sums = x.chunks_exact(m.inputs).flat_map(|row| {
+                (0..m.outputs).map(move |j| {
+                    let products = row.iter().enumerate();
+                    let sum: f64 = products
+                        .map(|(i, v)| v * f64::from(m.kernel[i * m.outputs + j]))
+                        .sum();
+                    sum + f64::from(m.bias.unwrap()[j])
+                })
+            });
+            let sums: Vec<f32> = sums.map(|v| v as f32).collect();
+            let mut out = vec![0.0; sums.len()];
+            activate(Tier::Scalar, m.activation, &sums, &mut out);
+            out.into_iter().map(f64::from).collect()
+        };
+        let norm = |n: Norm, x: &[f64]| -> Vec<f64> {
+            let one = |row: &[f64]| {
+                let mean = row.iter().sum::<f64>() / width as f64;
+                let var = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+                let unit = (var + f64::from(s.eps)).sqrt();
+                let cells = row.iter().enumerate();
+                cells
+                    .map(|(j, v)| (v - mean) / unit * f64::from(n.gamma[j]) + f64::from(n.beta[j]))
+                    .collect::<Vec<_>>()
+            };
+            x.chunks_exact(width).flat_map(one).collect()
+        };
+        let attend = |x: &[f64]| -> Vec<f64> {
+            let qkv = map(&b.attention, x);
+            let (span, row) = (b.output.inputs, b.attention.outputs);
+            let depth = span / s.heads;
+            let mut out = vec![0.0; rows * span];
+            for n in 0..s.samples {
+                for h in 0..s.heads {
+                    for t in 0..s.steps {
+                        let at = |i: usize, part: usize| {
+                            (n * s.steps + i) * row + part * span + h * depth
+                        };
+                        let may = |i: usize| {
+                            let (allowed, _) = s.mask.allowed.unwrap();
+                            allowed[n * s.steps + i] && (!s.mask.causal || i <= t)
+                        };
+                        let score = |i: usize| -> f64 {
+                            let sum: f64 = (0..depth)
+                                .map(|c| qkv[at(t, 0) + c] * qkv[at(i, 1) + c])
+                                .sum();
+                            (sum / (depth as f64).sqrt()).exp()
+                        };
+                        let e: Vec<f64> = (0..s.steps)
+                            .map(|i| if may(i) { score(i) } else { 0.0 })
+                            .collect();
+                        let sum: f64 = e.iter().sum();
+                        for c in 0..depth {
+                            let mixed: f64 = (0..s.steps).map(|i| e[i] * qkv[at(i, 2) + c]).sum();
+                            let to = (n * s.steps + t) * span + h * depth + c;
+                            out[to] = if sum > 0.0 { mixed / sum } else { 0.0 };
+                        }
+                    }
+                }
+            }
+            map(&b.output, &out)
+        };
+        let add =
+            |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
+        let feed = |x: &[f64]| map(&b.outer, &map(&b.inner, x));
+        if s.norm_first {
+            let x = add(x, &attend(&norm(b.attention_norm, x)));
+            add(&x, &feed(&norm(b.outer_norm, &x)))
+        } else {
+            let x = norm(b.attention_norm, &add(x, &attend(x)));
+            norm(b.outer_norm, &add(&x, &feed(&x)))
+        }
+    }
+
+    #[test]
+    fn blocks_are_their_definition_with_the_same_bits_for_any_threads() {
+        let cancel = AtomicBool::new(false);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
+        // Few and many groups, several samples a group, ragged last groups, odd sizes.
+        for (samples, steps, heads, depth, width, hidden) in [
+            (1, 1, 1, 1, 1, 1),
+            (2, 7, 2, 3, 5, 11),
+            (1, 130, 3, 8, 24, 40),
+            (37, 9, 2, 4, 8, 16),
+            (5, 70, 4, 16, 64, 100),
+        ] {
+            for (norm_first, causal) in [(false, false), (true, true), (false, true)] {
+                let span = heads * depth;
+                let w = [
+                    weights(width, span, hidden, 1),
+                    weights(width, span, hidden, 50),
+                ];
+                let blocks = [
+                    block(&w[0], width, span, hidden),
+                    block(&w[1], width, span, hidden),
+                ];
+                let allowed: Vec<bool> = (0..samples * steps).map(|i| i % 5 != 3).collect();
+                let s = Settings {
+                    samples,
+                    steps,
+                    width,
+                    heads,
+                    eps: 1e-5,
+                    norm_first,
+                    mask: Mask {
+                        allowed: Some((&allowed, [samples, 1, 1, steps])),
+                        causal,
+                    },
+                };
+                let x = numbers(samples * steps * width, 3);
+                let run = |control: &Control| {
+                    let mut y = x.clone();
+                    forward(control, s, &blocks, &mut y).unwrap();
+                    y
+                };
+                let got = run(&Control::serial());
+                let many = pool.install(|| run(&Control::new(&cancel, 3)));
+                assert_eq!(got, many);
+                let mut want: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+                for block in &blocks {
+                    want = plain(&s, block, &want);
+                }
+                for (got, want) in got.iter().zip(&want) {
+                    assert!(
+                        (f64::from(*got) - want).abs() <= 2e-4,
+                        "{samples},{steps},{heads}: {got} {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_must_fit() {
+        let w = weights(4, 4, 6, 0);
+        let good = block(&w, 4, 4, 6);
+        let s = Settings {
+            samples: 1,
+            steps: 2,
+            width: 4,
+            heads: 2,
+            eps: 1e-5,
+            norm_first: false,
+            mask: Mask::default(),
+        };
+        let run = |s: Settings, b: Block, n: usize| {
+            forward(&Control::serial(), s, &[b], &mut vec![0.0; n])
+        };
+        assert!(run(s, good, 8).is_ok());
+        assert!(run(s, good, 7).is_err());
+        assert!(run(Settings { heads: 3, ..s }, good, 8).is_err());
+        assert!(run(Settings { heads: 0, ..s }, good, 8).is_err());
+        let bad = Block {
+            outer: good.output,
+            ..good
+        };
+        assert!(run(s, bad, 8).is_err());
+    }
+}
