@@ -12,12 +12,17 @@ import pytest
 
 import ironlearn
 from ironlearn import serving
+from ironlearn.io.onnx import from_onnx, save_onnx
 from ironlearn.nn import layers as L
 from ironlearn.nn.callbacks import Callback
 from ironlearn.nn.data import ArrayData
 from ironlearn.nn.layers import Sequential
+from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.optimizers import OPTIMIZERS, SGD, Adam, get_optimizer
 from ironlearn.nn.precision import LossScale
+from ironlearn.nn.pretrained.efficientnet_lite import EfficientNetLite0
+from ironlearn.nn.pretrained.mobilenet import MobileNetV2
+from ironlearn.nn.pretrained.resnet import ResNet18
 from ironlearn.nn.state import load_network, save_network
 from ironlearn.nn.train import Trainer, evaluate, predict
 from ironlearn.series import LSTMForecaster
@@ -314,6 +319,37 @@ def test_estimators(gpu: Any, name: str, tmp_path: Path) -> None:
     if methods:
         served = serving.load(tmp_path / "model")
         np.testing.assert_allclose(served.predict_proba(data[0]), answers[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetLite0", "ResNet18"])
+def test_architectures_with_pretrained_weights(gpu: Any, name: str) -> None:
+    """Their weights are drawn here: what counts is that each layer gets the same input."""
+    kinds = {kind.__name__: kind for kind in (MobileNetV2, EfficientNetLite0, ResNet18)}
+    network = initialize(kinds[name](), (32, 32, 3), 1)
+    x = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
+    expected = predict(network, x, executor="eager")
+    answer = predict(network, x, device=gpu)
+    assert all(gpu.owns(value.data) for value in network.named_buffers().values())
+    scale = float(np.abs(expected).max())
+    assert scale > 0
+    np.testing.assert_allclose(answer / scale, expected / scale, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_files_do_not_depend_on_the_device(gpu: Any, name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name][0]()
+    save_onnx(network, tmp_path / "cpu")
+    save_onnx(network.to_device(gpu), tmp_path / "gpu")
+    assert (tmp_path / "gpu").read_bytes() == (tmp_path / "cpu").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "autoencoder"])
+def test_networks_of_onnx_files_compute(gpu: Any, name: str, tmp_path: Path) -> None:
+    make, _, x, _ = NETWORKS[name]
+    save_onnx(make(), tmp_path / "file")
+    network = from_onnx(tmp_path / "file")
+    expected = predict(make(), x, executor="eager")
+    np.testing.assert_allclose(predict(network, x, device=gpu), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_estimator_with_a_device_has_a_case() -> None:
