@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.io.onnx.reading.builder import Builder, Symbol
+from ironlearn.io.onnx.reading.builder import Builder, Symbol, one_number
 from ironlearn.io.onnx.reading.file import Node
+from ironlearn.io.onnx.reading.operators import position
 from ironlearn.io.onnx.reading.values import Value, length, regroup
 from ironlearn.nn.layers import Dense, MultiHeadAttention, Scale
+
+#: What is added to or stands for a product that does not count is below this.
+_LOW = -1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +31,15 @@ class Scores(Symbol):
         Factor of the products.
     weighted : bool
         A softmax over the keys was applied.
+    causal : bool
+        No query sees a later key.
     """
 
     query: Value
     keys: Value
     scale: float = 1.0
     weighted: bool = False
+    causal: bool = False
 
 
 def scores(b: Builder, node: Node, query: Value, keys: Value) -> Scores:
@@ -55,6 +62,55 @@ def weighted(b: Builder, node: Node, found: Scores, axis: int) -> Scores:
     if axis not in (-1, found.query.rank - 1) or found.weighted:
         raise node.refuse("of products it is not supported but once, over the last axis.")
     return replace(found, weighted=True)
+
+
+def masked(node: Node, found: Scores, order: Any, filler: Any) -> Scores:
+    """Return products, or weights, with those of later keys left out.
+
+    Parameters
+    ----------
+    node : Node
+    found : Scores
+    order : Order or ndarray
+        Where it is True something else stands.
+    filler : float or None
+        What stands there.
+    """
+    if not isinstance(order, position.Order) and not _triangle(order):
+        raise node.refuse("of masks within an attention only those of later steps are supported.")
+    if filler is None or not (filler <= _LOW if not found.weighted else filler == 0):
+        raise node.refuse(f"{filler} in place of later steps is not supported.")
+    if found.weighted and not found.causal:
+        raise node.refuse("weights are left out after a softmax that they are part of.")
+    return replace(found, causal=True)
+
+
+def lowered(node: Node, found: Scores, table: Any) -> Scores:
+    """Return products with a table added that is far below zero for later keys, 0 for others."""
+    if not isinstance(table, np.ndarray) or found.weighted or table.dtype.kind != "f":
+        raise node.refuse("masks that are no constants are not supported.")
+    if not _triangle(table == 0) or (table[table != 0] > _LOW).any():
+        raise node.refuse("of masks within an attention only those of later steps are supported.")
+    return replace(found, causal=True)
+
+
+def _triangle(seen: Any) -> bool:
+    """Tell whether a table, (..., T, T), is True for each step and those before it."""
+    if not isinstance(seen, np.ndarray) or seen.dtype != bool or seen.ndim < 2:
+        return False
+    length = seen.shape[-1]
+    square = seen.shape[-2] == length and seen.size == length * length
+    return square and np.array_equal(seen.reshape(length, length), np.tri(length, dtype=bool))
+
+
+def where(b: Builder, node: Node) -> Any:
+    """Where, of an attention's mask."""
+    name, kept, filler = (node.given(i) for i in range(3))
+    found = b.symbols.get(kept)
+    if not isinstance(found, Scores):
+        raise node.refuse("only the products within an attention are chosen from.")
+    order = b.symbols.get(name, b.constants.get(name))
+    return masked(node, found, order, one_number(b.constants.get(filler)))
 
 
 def attend(b: Builder, node: Node, found: Scores, values: Value) -> Value:
@@ -93,7 +149,7 @@ def attend(b: Builder, node: Node, found: Scores, values: Value) -> Value:
         "output_kernel": np.eye(inner, dtype=np.float32),
         "output_bias": np.zeros(inner, np.float32),
     }
-    made = b.add(MultiHeadAttention(heads, width), [source], range(3), arrays)
+    made = b.add(MultiHeadAttention(heads, width, causal=found.causal), [source], range(3), arrays)
     if rank == 3:
         return made
     split = regroup(made, [0, 0, heads, width])
@@ -174,4 +230,4 @@ def split(b: Builder, node: Node) -> Any:
     return tuple(made)
 
 
-OPERATORS = {"Split": split}
+OPERATORS = {"Split": split, "Where": where}

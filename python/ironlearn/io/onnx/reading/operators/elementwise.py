@@ -152,11 +152,16 @@ def _of_symbol(b: Builder, node: Node, names: list[str]) -> Any:
                 return attention.scaled(found, number)
             if node.kind == "Div" and name == names[0] and number:
                 return attention.scaled(found, 1 / number)
-        if isinstance(found, position.Places) and node.kind == "Add" and other in b.values:
-            return position.added(b, node, b.value(other), found)
+        if isinstance(found, attention.Scores) and node.kind == "Add" and other in b.constants:
+            return attention.lowered(node, found, b.constants[other])
+        if isinstance(found, position.Places) and node.kind == "Add":
+            if number == 0 and found.table is None:
+                return found
+            if other in b.values:
+                return position.added(b, node, b.value(other), found)
     raise node.refuse(
         "of the products within an attention only multiples are taken, and the rows of a table of "
-        "places are only added to a sequence; masks are not supported."
+        "places are only added to a sequence; computed masks are not supported."
     )
 
 
@@ -172,7 +177,8 @@ def _folded(b: Builder, node: Node, names: list[str], apply: Any) -> Any:
         raise node.refuse(f"a constant of the shape {shape} is larger than what it is made of.")
     kind = arrays[0].dtype
     if kind.kind in "iu" and any((a <= UNKNOWN).any() for a in arrays):
-        raise node.refuse("it computes with lengths that are not known.")
+        if node.kind != "Sub" or not np.array_equal(arrays[0], arrays[-1]):
+            raise node.refuse("it computes with lengths that are not known.")
     with np.errstate(all="ignore"):
         if node.kind == "Div" and kind.kind in "iu":
             apply = np.floor_divide

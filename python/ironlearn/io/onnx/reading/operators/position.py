@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,18 @@ class Places(Symbol):
         Stands for the length.
     table : ndarray or None
         Whose rows are taken.
+    axis : int or None
+        Where an axis of length 1 was put: 0 makes a row, 1 a column.
     """
 
     sign: int
     table: NDArray[Any] | None = None
+    axis: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Order(Symbol):
+    """Which step may see which, bool (T, T): itself and those before it."""
 
 
 def count(b: Builder, node: Node) -> Any:
@@ -45,11 +53,32 @@ def count(b: Builder, node: Node) -> Any:
     return np.arange(start[0], end[0])
 
 
+def unsqueezed(node: Node, places: Any, axes: list[int]) -> Places:
+    """Return a range as a row or as a column."""
+    if not isinstance(places, Places) or places.axis is not None or axes not in ([0], [1], [-1]):
+        raise node.refuse("only a range is made a row or a column.")
+    return replace(places, axis=0 if axes == [0] else 1)
+
+
+def compared(b: Builder, node: Node) -> Any:
+    """LessOrEqual: of constants, or of a row of places with a column of them."""
+    names = (node.given(0), node.given(1))
+    row, column = (b.symbols.get(name) for name in names)
+    if isinstance(row, Places) and isinstance(column, Places):
+        if (row.axis, column.axis) == (0, 1) and row.sign == column.sign:
+            return Order()
+    elif row is None and column is None:
+        one, other = (b.constant(name, f"{name!r}") for name in names)
+        b.take(int(np.prod(np.broadcast_shapes(one.shape, other.shape))))
+        return one <= other
+    raise node.refuse("only places of steps are compared.")
+
+
 def rows(b: Builder, node: Node, axis: int) -> Places:
     """Return the rows of a constant table: Gather by a range."""
     places = b.symbols[node.given(1)]
     table = b.weights(node.given(0), "the table", 2)
-    if not isinstance(places, Places) or places.table is not None or axis != 0:
+    if not isinstance(places, Places) or places.table is not None or axis:
         raise node.refuse("it takes no rows of a table.")
     return Places(places.sign, table)
 
@@ -66,4 +95,4 @@ def added(b: Builder, node: Node, value: Value, places: Places) -> Value:
     return b.add(PositionEmbedding(len(table)), [value], range(3), {"embeddings": table})
 
 
-OPERATORS = {"Range": count}
+OPERATORS = {"LessOrEqual": compared, "Range": count}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ironlearn.io.onnx.reading.builder import Builder, Filled
 from ironlearn.io.onnx.reading.file import Node
+from ironlearn.io.onnx.reading.operators import attention, position
 from ironlearn.io.onnx.reading.values import UNKNOWN, Value, length, regroup, signs
 from ironlearn.nn.layers import Merge
 
@@ -59,7 +60,10 @@ def same(b: Builder, node: Node) -> Any:
     if node.kind == "Dropout" and len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("the mask of a dropout is not there in prediction.")
     name = node.given(0)
-    return b.constants[name] if name in b.constants else b.raw(name)
+    for known in (b.constants, b.symbols):
+        if name in known:
+            return known[name]
+    return b.raw(name)
 
 
 def cast(b: Builder, node: Node) -> Any:
@@ -83,9 +87,13 @@ def shape(b: Builder, node: Node) -> Any:
     if name in b.constants:
         lengths = list(b.constant(name, "its input").shape)
     else:
-        value = b.value(name)
+        found = b.symbols.get(name)
+        if isinstance(found, attention.Scores):
+            values = [found.query, found.keys]
+        else:
+            values = [b.value(name)]
         try:
-            lengths = signs(value)
+            lengths = [*signs(values[0])[:-1], signs(values[-1])[-1]]
         except ValueError as error:
             raise node.refuse(f"it {error}.") from error
     start, end = node.get("start", 0), node.get("end", len(lengths))
@@ -163,6 +171,8 @@ def unsqueeze(b: Builder, node: Node) -> Any:
     name, axes = node.given(0), _axes(b, node)
     if axes is None:
         raise node.refuse("it names no axes.")
+    if name in b.symbols:
+        return position.unsqueezed(node, b.symbols[name], axes)
     known = name in b.constants
     rank = b.constant(name, "its input").ndim if known else b.value(name).rank
     places = {b.axis(axis, rank + len(axes)) for axis in axes}

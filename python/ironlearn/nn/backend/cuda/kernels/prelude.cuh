@@ -226,7 +226,7 @@ static __device__ __forceinline__ acc slope_from_output(acc y, long long kind) {
     }
 }
 
-// The derivative of an activation that needs its input x (the others).
+// The derivative of an activation that needs its input x (GELU to SOFTPLUS but RELU6).
 static __device__ __forceinline__ acc slope_from_input(acc x, long long kind) {
     switch (kind) {
     case GELU: {
