@@ -8,7 +8,8 @@
   ``clothing`` and scikit-learn's two sample pictures with those of the network in the package
   efficientnet-lite-pytorch.
 
-Both sides get the same word pieces and the same pixels. Needs PyTorch and transformers.
+Both originals are also exported to ONNX by PyTorch and run by onnxruntime, as a third opinion. All
+get the same word pieces and the same pixels. Needs PyTorch, transformers and onnxruntime.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import io
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 import transformers
 from PIL import Image
@@ -39,7 +43,39 @@ from pretrained_packages import EFFICIENTNET, MINILM, add_option, folder_of
 from sts_b import pairs
 
 
-def sentences(folder: Path, data: Path) -> dict[str, Any]:
+class _Mean(torch.nn.Module):
+    """A BERT and the mean of its vectors."""
+
+    def __init__(self, bert: Any) -> None:
+        super().__init__()
+        self.bert = bert
+
+    def forward(self, ids: Any) -> Any:
+        return self.bert(ids, torch.ones_like(ids)).last_hidden_state.mean(dim=1)
+
+
+def exported(network: Any, example: Any, free: dict[int, str], threads: int) -> Any:
+    """Return a function of an array that lets onnxruntime compute what `network` does."""
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        # This exporter needs no further package; PyTorch would rather see the other used.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (example,),
+            out,
+            input_names=["x"],
+            dynamic_axes={"x": free},
+            opset_version=17,
+            dynamo=False,
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(out.getvalue(), options, ["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+def sentences(folder: Path, data: Path, threads: int) -> dict[str, Any]:
     """Return how far the vectors of sentences are apart."""
     encoder = SentenceEncoder.from_folder(folder)
     config = transformers.BertConfig(**json.loads((folder / "config.json").read_text()))
@@ -50,24 +86,30 @@ def sentences(folder: Path, data: Path) -> dict[str, Any]:
     texts = sorted({*first, *second})
     ours = encoder.encode(texts)
     pieces = [encoding.ids for encoding in encoder.tokenizer.encode_batch(texts)]
-    expected = np.zeros_like(ours)
+    expected = {"torch": np.zeros_like(ours), "onnxruntime": np.zeros_like(ours)}
+    example = torch.ones(2, 7, dtype=torch.int64)
+    third = exported(_Mean(theirs), example, {0: "n", 1: "t"}, threads)
     by_length: dict[int, list[int]] = {}
     for i, ids in enumerate(pieces):
         by_length.setdefault(len(ids), []).append(i)
     with torch.no_grad():
         # Texts of one length together: no padding, so nothing that a mask would have to undo.
         for rows in by_length.values():
-            hidden = theirs(torch.tensor([pieces[i] for i in rows])).last_hidden_state
-            expected[rows] = torch.nn.functional.normalize(hidden.mean(dim=1)).numpy()
+            ids = torch.tensor([pieces[i] for i in rows])
+            means = {
+                "torch": theirs(ids).last_hidden_state.mean(dim=1).numpy(),
+                "onnxruntime": third(ids.numpy()),
+            }
+            for name, mean in means.items():
+                expected[name][rows] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
     return {
         "sentences": len(texts),
         "width": ours.shape[1],
-        "largest_difference": float(np.abs(ours - expected).max()),
-        "smallest_cosine": float((ours.astype(float) * expected).sum(axis=1).min()),
+        "largest_difference": {k: float(np.abs(ours - v).max()) for k, v in expected.items()},
     }
 
 
-def pictures(file: Path, data: Path) -> dict[str, Any]:
+def pictures(file: Path, data: Path, threads: int) -> dict[str, Any]:
     """Return how far the logits of pictures are apart, and whether the best classes are equal."""
     original = importlib.import_module("efficientnet_lite_pytorch")
     theirs = original.EfficientNet.from_name("efficientnet-lite0")
@@ -76,15 +118,22 @@ def pictures(file: Path, data: Path) -> dict[str, Any]:
     net = EfficientNetLite0().load_torch(read_weights(file))
     files = sorted(data.glob("*/*.jpg"))
     images = [*load_sample_images().images, *(Image.open(path) for path in files)]
-    largest, equal, scale = 0.0, 0, 0.0
+    third = exported(theirs, torch.zeros(1, 3, 224, 224), {0: "n"}, threads)
+    largest, equal = ({"torch": 0, "onnxruntime": 0} for _ in range(2))
+    scale = 0.0
     for image in images:
         x = preprocess(image)[None]
+        first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         with no_grad(), torch.no_grad():
             ours = net(Tensor(x)).data[0]
-            expected = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()[0]
-        largest = max(largest, float(np.abs(ours - expected).max()))
-        scale = max(scale, float(np.abs(expected).max()))
-        equal += bool((ours.argsort()[-5:] == expected.argsort()[-5:]).all())
+            answers = {
+                "torch": theirs(torch.from_numpy(first)).numpy()[0],
+                "onnxruntime": third(first)[0],
+            }
+        for name, expected in answers.items():
+            largest[name] = max(largest[name], float(np.abs(ours - expected).max()))
+            equal[name] += int((ours.argsort()[-5:] == expected.argsort()[-5:]).all())
+        scale = max(scale, float(np.abs(ours).max()))
     return {
         "pictures": len(images),
         "largest_difference": largest,
@@ -106,11 +155,12 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(threads)
     minilm = folder_of(MINILM, chosen.packages) / "model"
     (weights,) = (folder_of(EFFICIENTNET, chosen.packages) / "models").glob("*.pth")
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
+    names = ("torch", "transformers", "onnxruntime")
+    versions = {name: importlib.metadata.version(name) for name in names}
     results = {
         "stamp": {**stamp(threads, []), "libraries": versions},
-        "minilm": sentences(minilm, Path(data) / "text_similarity" / "stsb"),
-        "efficientnet_lite0": pictures(weights, Path(data) / "clothing" / "test"),
+        "minilm": sentences(minilm, Path(data) / "text_similarity" / "stsb", threads),
+        "efficientnet_lite0": pictures(weights, Path(data) / "clothing" / "test", threads),
     }
     for name in ("minilm", "efficientnet_lite0"):
         print(name, results[name], flush=True)

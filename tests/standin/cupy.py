@@ -26,8 +26,24 @@ _API = json.loads(Path(__file__).with_name("cupy_api.json").read_text())
 _UFUNCS = frozenset(_API["ufuncs"])
 _UFUNC_OPTIONS = frozenset({"out", "dtype", "casting"})
 #: Functions whose answer's shape depends on values: they wait for the device.
+#: Sorting waits too: Thrust ends each call so, the way that CuPy calls it.
 _WAITING = frozenset(
-    {"argwhere", "compress", "extract", "flatnonzero", "nonzero", "setdiff1d", "union1d", "unique"}
+    {
+        "argpartition",
+        "argsort",
+        "lexsort",
+        "msort",
+        "partition",
+        "sort",
+        "argwhere",
+        "compress",
+        "extract",
+        "flatnonzero",
+        "nonzero",
+        "setdiff1d",
+        "union1d",
+        "unique",
+    }
 )
 _HOST_ANSWERS = frozenset(
     {
@@ -274,7 +290,7 @@ class ndarray(NDArrayOperatorsMixin):
             if name in ("T", "mT", "real", "imag", "base") and value is not None:
                 return ndarray._of(value, self._place)
             return value
-        if name in ("nonzero", "compress"):
+        if name in _WAITING:
             _wait()
 
         def method(*args: Any, **kwargs: Any) -> Any:

@@ -208,8 +208,9 @@ def from_onnx(
     Notes
     -----
     What is read: Conv, ConvTranspose, Gemm, MatMul with constant weights, BatchNormalization,
-    LayerNormalization, InstanceNormalization, GroupNormalization, pooling, LSTM, GRU, RNN,
-    embeddings by Gather, Add, Sub, Mul, Div, Max and Concat of branches, Pad, Resize by whole
+    LayerNormalization, InstanceNormalization, GroupNormalization, pooling, LSTM, GRU, RNN (all
+    steps, or the last one), embeddings by Gather, attention of a sequence to itself with or without
+    later steps left out, Add, Sub, Mul, Div, Max and Concat of branches, Pad, Resize by whole
     numbers, DepthToSpace, Softmax, and elementwise operators in whatever way they write an
     activation. Transpose, Reshape, Flatten, Squeeze and Unsqueeze become layers only where data
     have to move. Operators of versions 9 to 23.

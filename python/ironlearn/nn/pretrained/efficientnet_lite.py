@@ -85,11 +85,14 @@ class EfficientNetLite0(Layer):
         """Return the number of classes or features."""
         return (1000,) if self.include_top else (1280,)
 
+    def features(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
+        """Compute the maps before the classifier, (N, H / 32, W / 32, 1280), rounded up."""
+        self._expect(x)
+        return self.head(run_residuals(self.blocks, self.stem(x, mode), mode), mode)
+
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute logits or features of pictures."""
-        self._expect(x)
-        y = run_residuals(self.blocks, self.stem(x, mode), mode)
-        y = F.mean(self.head(y, mode), axis=(1, 2))
+        y = F.mean(self.features(x, mode), axis=(1, 2))
         return y if self.top is None else self.top(y, mode)
 
     def load_torch(self, arrays: Mapping[str, NDArray[Any]]) -> Self:

@@ -23,6 +23,7 @@ _SCALED = {
     "Dense": ("kernel", "bias"),
     "Conv2D": ("kernel", "bias"),
     "Conv1D": ("_conv.kernel", "_conv.bias"),
+    "MultiHeadAttention": ("output_kernel", "output_bias"),
     "Scale": ("gamma", "beta"),
 }
 
@@ -99,6 +100,8 @@ def _as_one(before: Part, part: Part) -> Part | None:
     if then == "Activation" and kind in _ACTIVATED:
         config["activation"] = part.layer.config()["activation"]
         return replace(before, layer=_remade(kind, config))
+    if then == "Dense" and kind == "MultiHeadAttention":
+        return _projected(before, part)
     if then != "Scale" or kind not in _SCALED:
         return None
     kernel, bias = _SCALED[kind]
@@ -110,6 +113,16 @@ def _as_one(before: Part, part: Part) -> Part | None:
     if "use_bias" in config:
         config["use_bias"] = True
     return replace(before, layer=_remade(kind, config), arrays=arrays)
+
+
+def _projected(before: Part, part: Part) -> Part | None:
+    """Return an attention with the dense layer behind it as its own, if it has none so far."""
+    now, kernel = before.arrays["output_kernel"], part.arrays["kernel"]
+    plain = np.array_equal(now, np.eye(len(now))) and not before.arrays["output_bias"].any()
+    if not plain or kernel.shape != now.shape or part.layer.config()["activation"] is not None:
+        return None
+    bias = part.arrays.get("bias", before.arrays["output_bias"])
+    return replace(before, arrays={**before.arrays, "output_kernel": kernel, "output_bias": bias})
 
 
 def _remade(kind: str, config: dict[str, Any]) -> Layer:

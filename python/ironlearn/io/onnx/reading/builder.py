@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ironlearn.io.onnx.reading import functions
 from ironlearn.io.onnx.reading.file import Node
-from ironlearn.io.onnx.reading.values import Axis, Value, fresh, length
+from ironlearn.io.onnx.reading.values import Atom, Axis, Value, fresh, length
 from ironlearn.nn.layers import Activation, Flatten, Merge, Permute, Reshape, Scale
 from ironlearn.nn.layers.base import Layer
 
@@ -53,6 +53,10 @@ class Step:
     apply: Callable[..., Any]
 
 
+class Symbol:
+    """What a file computes on the way to a layer, and no layer gives by itself."""
+
+
 @dataclass(frozen=True)
 class Filled:
     """A constant of one number, however many times: its shape may not be known."""
@@ -72,6 +76,7 @@ class Builder:
         The node at work, for messages.
     constants : dict of str to ndarray or Filled
     values : dict of str to Value
+    symbols : dict of str to Symbol
     parts : list of Part
     room : int
         Numbers that may still be made: a small file cannot ask for a large network.
@@ -80,6 +85,7 @@ class Builder:
     opset: int
     constants: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
+    symbols: dict[str, Symbol] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     node: Any = None
     room: int = 1 << 20
@@ -91,6 +97,11 @@ class Builder:
         """Return a computed value, perhaps with a function that has still to be applied."""
         if name in self.values:
             return self.values[name]
+        if name in self.symbols:
+            raise self.node.refuse(
+                "what it takes is part of an attention or a table of places, which are read only "
+                "as such."
+            )
         if name in self.constants:
             raise self.node.refuse(f"{name!r} is constant where something computed is expected.")
         raise self.node.refuse(f"its input {name!r} is computed nowhere before it.")
@@ -170,7 +181,8 @@ class Builder:
         self.take(sum(array.size for array in (arrays or {}).values()))
         numbers = tuple(source.part for source in sources)
         self.parts.append(Part(layer, numbers, tuple(sources), dict(arrays or {}), self.node))
-        made = fresh(len(self.parts), shape, sources[0].axes[0][0])
+        made = fresh(len(self.parts), shape, _same_lengths(layer, sources[0]))
+        made = replace(made, maker=self.parts[-1])
         seen = [place for place in order if place is not None]
         view: list[Axis] = [()] * (len(seen) if rank is None else rank)
         for place, axis in zip(order, made.axes, strict=True):
@@ -293,7 +305,7 @@ class Builder:
         """Add a layer that changes no shape, whatever the view is."""
         made = self.add(layer, [value], range(len(value.axes)), arrays)
         # The view's atoms are kept, which may be factors of axes.
-        return replace(value, part=made.part)
+        return replace(value, part=made.part, maker=made.maker)
 
     def merged(self, node: Node, values: Sequence[Value]) -> Value:
         """Return an elementwise operator of two computed values."""
@@ -320,6 +332,21 @@ class Builder:
                 raise self.node.refuse("it joins along the batch's axis.")
             layer = Merge(layer.mode, place)
         return self.add(layer, arranged, order)
+
+
+def _same_lengths(layer: Layer, source: Value) -> list[Atom]:
+    """Return the atoms of the source's axes of unknown length where a layer keeps them.
+
+    Every layer that takes such axes leaves them as long as they are and where they are.
+    """
+    axes = source.axes
+    if isinstance(layer, Permute):
+        axes = (axes[0], *(axes[place] for place in layer.dims))
+    joined = layer.axis if isinstance(layer, Merge) and layer.mode == "concat" else None
+    return [
+        axis[0] if len(axis) == 1 and place != joined else Atom(None)
+        for place, axis in enumerate(axes)
+    ]
 
 
 def one_number(array: Any) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ironlearn.exceptions import InvalidParameterError, ModelFileError
 from ironlearn.io.onnx.reading.assemble import assemble
-from ironlearn.io.onnx.reading.builder import Builder, Filled
+from ironlearn.io.onnx.reading.builder import Builder, Filled, Symbol
 from ironlearn.io.onnx.reading.file import Model, Node, read
 from ironlearn.io.onnx.reading.operators import OPERATORS
 from ironlearn.io.onnx.reading.operators.shape import OF_FILLED
@@ -53,7 +53,7 @@ def network(
         )
     builder = Builder(model.opset, constants=dict(model.constants))
     builder.room += _TIMES * sum(array.size for array in model.constants.values())
-    start = fresh(0, shape, Atom(None, batch=True, declared=lengths[order[0]]))
+    start = fresh(0, shape, [Atom(None, batch=True, declared=lengths[order[0]])])
     axes = sorted(range(len(order)), key=order.__getitem__)
     builder.values[given] = start.seen([start.axes[axis] for axis in axes])
     # What overflows is refused in the end.
@@ -181,8 +181,11 @@ def _apply(builder: Builder, node: Node) -> None:
 
 def _keep(builder: Builder, name: str, result: Any) -> None:
     node = builder.node
-    if name in builder.values or name in builder.constants:
+    if any(name in known for known in (builder.values, builder.constants, builder.symbols)):
         raise node.refuse(f"its output {name!r} is there already.")
+    if isinstance(result, Symbol):
+        builder.symbols[name] = result
+        return
     rank = result.rank if isinstance(result, Value) else np.ndim(result)
     if rank > _MOST_AXES:
         raise node.refuse(f"its output has {rank} axes; more than {_MOST_AXES} are not supported.")

@@ -62,6 +62,8 @@ class Value:
         How that function came about.
     cost : int
         Operators that one value of the function takes, repetitions counted.
+    maker : Part or None
+        The part itself, unless it is the input.
     """
 
     part: int
@@ -70,6 +72,7 @@ class Value:
     function: Callable[[Any], Any] | None = None
     step: Any = None
     cost: int = 0
+    maker: Any = None
 
     @property
     def rank(self) -> int:
@@ -111,10 +114,23 @@ def length(axis: Axis) -> int | None:
     return None if None in sizes else math.prod(size for size in sizes if size is not None)
 
 
-def fresh(part: int, shape: Sequence[int | None], batch: Atom) -> Value:
-    """Return what a part gives, seen as it is."""
-    axes: tuple[Axis, ...] = ((batch,), *((Atom(size),) for size in shape))
-    return Value(part, axes, axes)
+def fresh(part: int, shape: Sequence[int | None], known: Sequence[Atom]) -> Value:
+    """Return what a part gives, seen as it is.
+
+    Parameters
+    ----------
+    part : int
+        Its number.
+    shape : sequence of (int or None)
+        Of its output, without the batch's axis.
+    known : sequence of Atom
+        The batch's, and those of the axes behind it, to be used again where a length is unknown.
+    """
+    axes: list[Axis] = [(known[0],)]
+    for place, size in enumerate(shape, 1):
+        again = size is None and place < len(known) and known[place].size is None
+        axes.append((known[place] if again else Atom(size),))
+    return Value(part, tuple(axes), tuple(axes))
 
 
 def signs(value: Value) -> list[int]:

@@ -48,12 +48,12 @@ class EncoderOps(AttentionOps, DenseOps, NormalizationOps):
             ]
             y = self.layer_norm(x, gamma, beta, eps)[0] if norm_first else x
             y = self.attention_packed(dense(y, w, b), heads, mask=mask, causal=causal)[0]
-            x = x + dense(y, wo, bo)
+            y = dense(y, wo, bo)
             if norm_first:
-                y = self.layer_norm(x, gain, offset, eps)[0]
+                x, y, *_ = self.add_layer_norm(y, x, gain, offset, eps)
                 x = x + dense(dense(y, wi, bi, activation), we, be)
             else:
-                x = self.layer_norm(x, gamma, beta, eps)[0]
+                x = self.add_layer_norm(y, x, gamma, beta, eps)[1]
                 y = dense(dense(x, wi, bi, activation), we, be)
-                x = self.layer_norm(x + y, gain, offset, eps)[0]
+                x = self.add_layer_norm(y, x, gain, offset, eps)[1]
         return x

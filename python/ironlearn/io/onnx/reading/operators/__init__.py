@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ironlearn.io.onnx.reading.operators import dense, elementwise, images, recurrent, shape
+from ironlearn.io.onnx.reading.operators import (
+    attention,
+    dense,
+    elementwise,
+    images,
+    position,
+    recurrent,
+    shape,
+)
 
 Operator = Callable[..., Any]
 
@@ -19,4 +27,6 @@ OPERATORS: Mapping[str, Operator] = {
     **images.OPERATORS,
     **dense.OPERATORS,
     **recurrent.OPERATORS,
+    **attention.OPERATORS,
+    **position.OPERATORS,
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ironlearn.io.onnx.reading.builder import Builder
 from ironlearn.io.onnx.reading.file import Node
-from ironlearn.io.onnx.reading.operators import shape
+from ironlearn.io.onnx.reading.operators import attention, position, shape
 from ironlearn.io.onnx.reading.operators.recurrent import last_step
 from ironlearn.io.onnx.reading.values import Value, length
 from ironlearn.nn.layers import Dense, Embedding, LayerNorm
@@ -64,11 +64,14 @@ def gemm(b: Builder, node: Node) -> Value:
     return _product(b, node, value, kernel if alpha == 1 else kernel * np.float32(alpha), bias)
 
 
-def matmul(b: Builder, node: Node) -> Value:
-    """MatMul of computed rows and a constant matrix."""
+def matmul(b: Builder, node: Node) -> Any:
+    """MatMul of computed rows and a constant matrix, or within an attention."""
     first, second = node.given(0), node.given(1)
+    found = b.symbols.get(first)
+    if isinstance(found, attention.Scores) and second in b.values:
+        return attention.attend(b, node, found, b.value(second))
     if first in b.values and second in b.values:
-        raise node.refuse("products of two computed values, as in attention, have no layer here.")
+        return attention.scores(b, node, b.value(first), b.value(second))
     if first not in b.values:
         raise node.refuse("a constant times a computed value is not supported, only the reverse.")
     kernel = b.weights(second, "the kernel", 2)
@@ -83,6 +86,8 @@ def gather(b: Builder, node: Node) -> Any:
     axis = node.get("axis", 0)
     if table in b.constants and places in b.constants:
         return shape.gather(b, node, axis)
+    if places in b.symbols:
+        return position.rows(b, node, axis)
     if table not in b.constants:
         return _step(b, node, b.value(table), axis)
     vectors = b.weights(table, "the table", 2)

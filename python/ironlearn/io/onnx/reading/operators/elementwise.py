@@ -13,6 +13,7 @@ import numpy as np
 from ironlearn.io.onnx.reading import functions
 from ironlearn.io.onnx.reading.builder import Builder, Filled, Step, one_number
 from ironlearn.io.onnx.reading.file import Node
+from ironlearn.io.onnx.reading.operators import attention, position
 from ironlearn.io.onnx.reading.values import UNKNOWN, Value
 from ironlearn.nn.layers import PositionEmbedding, Scale
 
@@ -119,6 +120,8 @@ def binary(b: Builder, node: Node) -> Any:
     names = [name for name in node.inputs if name]
     if not names or (len(names) == 1 and node.kind not in ("Max", "Min")):
         raise node.refuse("it takes two inputs.")
+    if len(names) == 2 and any(name in b.symbols for name in names):
+        return _of_symbol(b, node, names)
     computed = [name for name in names if name in b.values]
     if not computed:
         return _folded(b, node, names, apply)
@@ -139,6 +142,29 @@ def binary(b: Builder, node: Node) -> Any:
     return _of_channels(b, node, b.settle(value), b.weights(other, f"{other!r}"), swapped)
 
 
+def _of_symbol(b: Builder, node: Node, names: list[str]) -> Any:
+    """Return products of an attention times a number, or a sequence with a table's rows added."""
+    for name, other in (names, names[::-1]):
+        found = b.symbols.get(name)
+        number = one_number(b.constants.get(other))
+        if isinstance(found, attention.Scores) and number is not None:
+            if node.kind == "Mul":
+                return attention.scaled(found, number)
+            if node.kind == "Div" and name == names[0] and number:
+                return attention.scaled(found, 1 / number)
+        if isinstance(found, attention.Scores) and node.kind == "Add" and other in b.constants:
+            return attention.lowered(node, found, b.constants[other])
+        if isinstance(found, position.Places) and node.kind == "Add":
+            if number == 0 and found.table is None:
+                return found
+            if other in b.values:
+                return position.added(b, node, b.value(other), found)
+    raise node.refuse(
+        "of the products within an attention only multiples are taken, and the rows of a table of "
+        "places are only added to a sequence; computed masks are not supported."
+    )
+
+
 def _folded(b: Builder, node: Node, names: list[str], apply: Any) -> Any:
     parts = [b.constants.get(name) for name in names]
     numbers = [one_number(part) for part in parts]
@@ -151,7 +177,8 @@ def _folded(b: Builder, node: Node, names: list[str], apply: Any) -> Any:
         raise node.refuse(f"a constant of the shape {shape} is larger than what it is made of.")
     kind = arrays[0].dtype
     if kind.kind in "iu" and any((a <= UNKNOWN).any() for a in arrays):
-        raise node.refuse("it computes with lengths that are not known.")
+        if node.kind != "Sub" or not np.array_equal(arrays[0], arrays[-1]):
+            raise node.refuse("it computes with lengths that are not known.")
     with np.errstate(all="ignore"):
         if node.kind == "Div" and kind.kind in "iu":
             apply = np.floor_divide

@@ -9,6 +9,7 @@ import numpy as np
 
 from ironlearn.io.onnx.reading.builder import Builder, one_number
 from ironlearn.io.onnx.reading.file import Node
+from ironlearn.io.onnx.reading.operators import attention
 from ironlearn.io.onnx.reading.values import Value, regroup
 from ironlearn.nn import layers as L
 from ironlearn.nn.layers.conv import explicit_padding
@@ -383,8 +384,11 @@ def depth_to_space(b: Builder, node: Node) -> Value:
     return apart.seen([n, c, rows + i, columns + j])
 
 
-def softmax(b: Builder, node: Node) -> Value:
+def softmax(b: Builder, node: Node) -> Any:
     """Softmax, over one axis."""
+    found = b.symbols.get(node.given(0))
+    if isinstance(found, attention.Scores):
+        return attention.weighted(b, node, found, node.get("axis", -1 if b.opset >= 13 else 1))
     value = b.value(node.given(0))
     axis = b.axis(node.get("axis", -1 if b.opset >= 13 else 1), value.rank)
     if b.opset < 13 and math.prod(n or 2 for n in value.shape[axis + 1 :]) != 1:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ironlearn.io.onnx.reading.builder import Builder, Filled
 from ironlearn.io.onnx.reading.file import Node
+from ironlearn.io.onnx.reading.operators import attention, position
 from ironlearn.io.onnx.reading.values import UNKNOWN, Value, length, regroup, signs
 from ironlearn.nn.layers import Merge
 
@@ -59,7 +60,10 @@ def same(b: Builder, node: Node) -> Any:
     if node.kind == "Dropout" and len(node.outputs) > 1 and node.outputs[1]:
         raise node.refuse("the mask of a dropout is not there in prediction.")
     name = node.given(0)
-    return b.constants[name] if name in b.constants else b.raw(name)
+    for known in (b.constants, b.symbols):
+        if name in known:
+            return known[name]
+    return b.raw(name)
 
 
 def cast(b: Builder, node: Node) -> Any:
@@ -83,8 +87,13 @@ def shape(b: Builder, node: Node) -> Any:
     if name in b.constants:
         lengths = list(b.constant(name, "its input").shape)
     else:
+        found = b.symbols.get(name)
+        if isinstance(found, attention.Scores):
+            values = [found.query, found.keys]
+        else:
+            values = [b.value(name)]
         try:
-            lengths = signs(b.value(name))
+            lengths = [*signs(values[0])[:-1], signs(values[-1])[-1]]
         except ValueError as error:
             raise node.refuse(f"it {error}.") from error
     start, end = node.get("start", 0), node.get("end", len(lengths))
@@ -106,8 +115,9 @@ def reshape(b: Builder, node: Node) -> Any:
             return found.reshape(sizes)
         except ValueError as error:
             raise node.refuse(f"{error}.") from error
+    value = b.value(name)
     try:
-        return regroup(b.value(name), dims, copies)
+        return regroup(value, dims, copies)
     except ValueError as error:
         raise node.refuse(f"it {error}.") from error
 
@@ -161,6 +171,8 @@ def unsqueeze(b: Builder, node: Node) -> Any:
     name, axes = node.given(0), _axes(b, node)
     if axes is None:
         raise node.refuse("it names no axes.")
+    if name in b.symbols:
+        return position.unsqueezed(node, b.symbols[name], axes)
     known = name in b.constants
     rank = b.constant(name, "its input").ndim if known else b.value(name).rank
     places = {b.axis(axis, rank + len(axes)) for axis in axes}
@@ -218,11 +230,13 @@ def _small(b: Builder, node: Node) -> NDArray[Any]:
 
 
 def gather(b: Builder, node: Node, axis: int) -> NDArray[Any]:
-    """Return parts of a constant at constant places: Gather of shapes."""
-    found, places = _small(b, node), b.constant(node.given(1), "indices")
+    """Return parts of a constant at constant places: Gather, of shapes and tables."""
+    found = b.constant(node.given(0), "what it takes from")
+    places = b.constant(node.given(1), "indices")
     axis = b.axis(axis, found.ndim)
-    if places.dtype.kind not in "iu" or places.size * max(found.size, 1) > _MOST:
-        raise node.refuse("its indices are no integers, or too many.")
+    if places.dtype.kind not in "iu":
+        raise node.refuse("its indices are no integers.")
+    b.take(places.size * (found.size // max(1, found.shape[axis])))
     if places.size and (places.min() < -found.shape[axis] or places.max() >= found.shape[axis]):
         raise node.refuse(f"an index is outside of the {found.shape[axis]} places.")
     return np.take(found, places, axis)

@@ -94,7 +94,6 @@ extern "C" __global__ void __launch_bounds__(1024)
     bool possible = total > never / 2;
     if (me == 0) put(losses, n, possible ? -total : (acc)0);
     if (!possible) return;
-    __syncthreads();
 
     // Going back, a row has the sums over what follows, the step's own emission in them.
     acc coming_sum = never;

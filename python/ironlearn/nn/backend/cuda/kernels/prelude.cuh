@@ -206,7 +206,7 @@ static __device__ __forceinline__ acc activate(acc x, long long kind) {
     }
 }
 
-// The derivative of an activation that follows from its output y (LINEAR to ELU).
+// The derivative of an activation that follows from its output y (LINEAR to ELU, RELU6).
 static __device__ __forceinline__ acc slope_from_output(acc y, long long kind) {
     switch (kind) {
     case RELU:
@@ -219,12 +219,14 @@ static __device__ __forceinline__ acc slope_from_output(acc y, long long kind) {
         return y > 0 ? (acc)1 : (acc)0.01;
     case ELU:
         return y > 0 ? (acc)1 : y + (acc)1;
+    case RELU6:
+        return y > 0 && y < 6 ? (acc)1 : (acc)0;
     default:
         return (acc)1;
     }
 }
 
-// The derivative of an activation that needs its input x (GELU to SOFTPLUS).
+// The derivative of an activation that needs its input x (GELU to SOFTPLUS but RELU6).
 static __device__ __forceinline__ acc slope_from_input(acc x, long long kind) {
     switch (kind) {
     case GELU: {
@@ -237,8 +239,6 @@ static __device__ __forceinline__ acc slope_from_input(acc x, long long kind) {
         acc slope = root * ((acc)1 + (acc)3 * cubic * x * x);
         return (acc)0.5 * ((acc)1 + inner) + (acc)0.5 * x * ((acc)1 - inner * inner) * slope;
     }
-    case RELU6:
-        return x > 0 && x < 6 ? (acc)1 : (acc)0;
     case SILU: {
         acc s = sigmoid_of(x);
         return s * ((acc)1 + x * ((acc)1 - s));
