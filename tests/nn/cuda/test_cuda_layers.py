@@ -50,6 +50,10 @@ def _beside(layer: Any, device: Any, given: Any, mode: Mode) -> Any:
     )
 
 
+def _merged(layer: Any, device: Any, given: Any, mode: Mode) -> Any:
+    return layer([given["x"], given["context"]], mode)
+
+
 def _on_graph(layer: Any, device: Any, given: Any, mode: Mode) -> Any:
     return layer(given["x"], normalized_adjacency([[0, 1], [1, 2]], 3).to_device(device), mode)
 
@@ -83,6 +87,10 @@ OTHERS: dict[str, Case] = {
     "GraphConvolution": Case(lambda: L.GraphConvolution(2, "tanh"), (4,), _on_graph),
     "LSTM": _sequence(lambda: L.LSTM(4, go_backwards=True, dropout=0.2)),
     "LSTM states": _sequence(lambda: L.LSTM(4, return_state=True, return_sequences=True)),
+    **{
+        f"Merge {mode}": Case(lambda mode=mode: L.Merge(mode), (5, 6), _merged, (5, 6))
+        for mode in ("add", "sub", "mul", "div", "max", "concat")
+    },
     "MultiHeadAttention context": _sequence(
         lambda: L.MultiHeadAttention(2, 3, context_width=6), _beside
     ),
@@ -102,7 +110,8 @@ def test_every_layer_has_a_case() -> None:
 
 
 def _built(case: Case) -> tuple[Layer, dict[str, np.ndarray[Any, Any]]]:
-    layer = initialize(case.make(), case.shape, 3)
+    shape: Any = (case.shape, case.context) if case.call is _merged else case.shape
+    layer = initialize(case.make(), shape, 3)
     rng = np.random.default_rng(5)
     if case.ids:
         return layer, {"x": rng.integers(9, size=(3, *case.shape))}

@@ -195,6 +195,8 @@ class Layer:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`, on the device of the first input."""
         x = args[0] if args else None
+        if isinstance(x, tuple | list) and x:
+            x = x[0]
         try:
             if not isinstance(x, Tensor) or isinstance(x.data, np.ndarray):
                 return self.forward(*args, **kwargs)
