@@ -21,7 +21,6 @@ import importlib.metadata
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import time
 import traceback
@@ -63,7 +62,9 @@ def work(reader: str, seed: int, first: int, last: int, folder: str, pipe: Any) 
         path.write_bytes(make(-1 - k))
         guard.check(read, path, path.stat().st_size)
     guard.install()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The highest mark begins anew; getrusage would tell that of the process before exec.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _memory("VmRSS")
     guard.limit_memory(MEMORY)
     for k in range(first, last):
         data = make(k)
@@ -76,8 +77,14 @@ def work(reader: str, seed: int, first: int, last: int, folder: str, pipe: Any) 
         if outcome not in ("read", "refused"):
             pipe.send(("failure", k, outcome, detail))
     path.unlink()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    pipe.send(("end", dict(outcomes), longest, grown * 1024, time.process_time()))
+    grown = _memory("VmHWM") - before
+    pipe.send(("end", dict(outcomes), longest, grown, time.process_time()))
+
+
+def _memory(name: str) -> int:
+    """Return bytes of memory of this process, as Linux counts them under `name`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
 
 
 def fuzz(reader: str, seed: int, count: int, folder: str, keep: Path) -> dict[str, Any]:

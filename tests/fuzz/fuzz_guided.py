@@ -1,8 +1,9 @@
 """The same readers under a fuzzer that looks for inputs which reach new lines: atheris, libFuzzer.
 
-It needs atheris, which is not among the dependencies of the tests::
-
-    python tests/fuzz/fuzz_guided.py pytorch-zip -runs=100000
+``python tests/fuzz/fuzz_guided.py pytorch-zip -runs=100000 -seed=1`` (``pip install atheris``)
+begins with the first inputs that `mutations` makes for the reader, and from then on changes what
+reached something new: bytes, or a fresh input of `mutations`. It stops at the first input for which
+`guard` says anything but "read" or "refused". Other options are libFuzzer's.
 """
 
 from __future__ import annotations

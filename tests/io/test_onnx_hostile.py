@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -284,6 +286,19 @@ def test_random_changes_give_a_network_or_an_error(changes: Any, end: int) -> No
             from_onnx(content)
         except (ModelFileError, InvalidParameterError):
             pass
+
+
+@pytest.mark.parametrize("call", ["from_onnx(b'')", "to_onnx(Dense(2))"])
+def test_without_the_package(call: str) -> None:
+    code = (
+        "import sys; sys.modules['onnx'] = None\n"
+        "from ironlearn.io.onnx import from_onnx, to_onnx\n"
+        "from ironlearn.nn.layers import Dense\n"
+        f"try: {call}\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'ironlearn[onnx]'" in done.stdout
 
 
 def test_what_is_asked_for() -> None:

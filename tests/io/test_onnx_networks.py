@@ -16,8 +16,9 @@ import onnxruntime
 import pytest
 from sklearn.exceptions import NotFittedError
 
+from ironlearn import base
 from ironlearn.exceptions import InvalidParameterError
-from ironlearn.io.onnx import from_onnx, save_onnx, to_onnx
+from ironlearn.io.onnx import export, from_onnx, save_onnx, to_onnx
 from ironlearn.nn import pretrained
 from ironlearn.nn.autograd import Tensor, no_grad
 from ironlearn.nn.layers.base import Layer
@@ -257,6 +258,10 @@ def test_files(tmp_path: Path) -> None:
     save_onnx(network, path, arguments=["mask"])
     feed = {"X": np.array([[1, 2]]), "mask": np.array([[True, False]])}
     assert run(path.read_bytes(), feed)["output"].shape == (1, 2, 8)
+
+
+def test_every_estimator_is_exported() -> None:
+    assert {*base.TYPES, *base.TASK_TYPES} <= set(export._BUILDERS)
 
 
 def test_bad_input() -> None:

@@ -309,7 +309,12 @@ ndarray.__module__ = "cupy"
 
 
 def _rounded_product(answer: Any, factors: Any) -> Any:
-    """Round a product of bfloat16 back to it, as cuBLAS does; NumPy leaves it in float32."""
+    """Round a product of bfloat16 back to it, as cuBLAS does; NumPy leaves it in float32.
+
+    Stacks of such matrices are refused, as by CuPy 14.2.
+    """
+    if any(str(a.dtype) == "bfloat16" and a.ndim > 2 for a in factors):
+        raise TypeError("CuPy multiplies no stacks of bfloat16 matrices")
     return answer.astype(np.promote_types(*(a.dtype for a in factors)), copy=False)
 
 

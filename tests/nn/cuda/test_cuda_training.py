@@ -167,6 +167,31 @@ def test_a_run_equals_one_on_the_cpu(gpu: Any, parts: Any) -> None:
         np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+def test_gradients_of_rows(gpu: Any) -> None:
+    ends = []
+    for device in ("cpu", gpu):
+        _, x, y, loss = words()
+        layers = [L.Embedding(20, 6, sparse=True), L.Flatten(), L.Dense(1)]
+        net = Sequential(layers).initialize(x.shape[1:], 0)
+        optimizer = SGD(0.05, 0.9, clip_norm=1.0)
+        trainer = Trainer(net, loss, optimizer, device=device, executor="eager")
+        trainer.fit(ArrayData(x, y, batch_size=4), epochs=2)
+        ends.append(states(trainer))
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_one_of_several_gpus(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = []
+    for alone in (True, False):
+        monkeypatch.setattr(gpu, "alone", alone)
+        net, x, y, loss = make(images)
+        trainer = Trainer(net, loss, "adam", device=gpu)
+        trainer.fit(ArrayData(x, y, batch_size=16), epochs=1, validation=(x, y))
+        ends.append(states(trainer))
+    equal(*ends)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_calls_of_any_length_give_the_same_bits(
     gpu: Any, accumulate: int, monkeypatch: pytest.MonkeyPatch

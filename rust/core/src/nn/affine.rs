@@ -1,6 +1,6 @@
 //! Affine maps with bias and activation, in parallel.
 
-use super::scratch;
+use super::scratch::{self, Chain};
 use crate::error::{Error, Result};
 use crate::parallel::{Control, each_mut};
 use ironlearn_kernels::buffer::Buffer;
@@ -9,6 +9,7 @@ use ironlearn_kernels::gemm::{
 };
 use ironlearn_kernels::pointwise::{Unary, activate_in_place};
 use ironlearn_kernels::tier::{self, Tier};
+use std::ops::Range;
 
 /// Multiplications that a task is worth.
 const TASK: usize = 1 << 21;
@@ -17,7 +18,7 @@ const ROWS: usize = 84;
 /// Tasks are multiples of this many columns, a panel of the widest tier.
 const COLUMNS: usize = 32;
 /// From this many rows on the kernel is packed once for all of them.
-const MANY: usize = 4 * ROWS;
+pub(super) const MANY: usize = 4 * ROWS;
 /// Parts that the columns of few rows are divided into at most: the wider one is, the longer are
 /// the stretches of memory in which the kernel is read.
 const PARTS: usize = 6;
@@ -109,6 +110,25 @@ impl<'a> Affine<'a> {
         activate(tier, rest, &mut y);
     }
 
+    /// The columns `columns` of the answer.
+    pub(super) fn columns(&self, columns: Range<usize>) -> Part<'a> {
+        let (epilogue, rest) = self.epilogue();
+        Part {
+            kernel: self.matrix().column_range(columns.clone()),
+            epilogue: epilogue.columns(columns),
+            rest,
+        }
+    }
+
+    /// What the inputs `inputs` add to the answer, without bias and activation.
+    pub(super) fn share(&self, inputs: Range<usize>) -> Part<'a> {
+        Part {
+            kernel: self.matrix().row_range(inputs),
+            epilogue: Epilogue::NONE,
+            rest: Unary::Linear,
+        }
+    }
+
     /// Writes the answer for `rows` rows of `x` to `y`; the same bits for any number of threads.
     pub fn run(&self, control: &Control, rows: usize, x: &[f32], y: &mut [f32]) -> Result<()> {
         let tier = tier::active();
@@ -141,7 +161,6 @@ impl<'a> Affine<'a> {
         // Few rows: tasks are columns, and those of the kernel are packed right before their use.
         let parts = PARTS.max(self.cost() / ROOM);
         let size = chunk(n, wanted.min(parts), COLUMNS);
-        let (epilogue, rest) = self.epilogue();
         let mut tasks = Vec::with_capacity(n.div_ceil(size));
         let mut left = y;
         for from in (0..n).step_by(size) {
@@ -149,37 +168,37 @@ impl<'a> Affine<'a> {
             tasks.push((from, part));
             left = tail;
         }
-        let kernel = self.matrix();
         each_mut(control, &mut tasks, |(from, y)| {
-            let columns = *from..*from + y.columns();
-            let epilogue = epilogue.columns(columns.clone());
-            let kernel = kernel.column_range(columns);
-            if m <= SINGLE {
-                scratch::with(|s| {
-                    gemm(tier, 1.0, x, kernel, 0.0, y.again(), &epilogue, &mut s[0]);
-                });
-            } else {
-                scratch::with_chain(|chain| {
-                    let packed = &mut chain.packs(1)[0];
-                    let parts = packed.parts(tier, kernel, PANELS);
-                    parts.into_iter().for_each(|mut part| part.pack());
-                    let room = &mut chain.buffers[0];
-                    product(
-                        tier,
-                        1.0,
-                        x,
-                        &chain.packs[0],
-                        0.0,
-                        y.again(),
-                        &epilogue,
-                        room,
-                    );
-                });
-            }
-            activate(tier, rest, y);
+            let part = self.columns(*from..*from + y.columns());
+            scratch::with_chain(|chain| part.run(tier, x, y.again(), chain));
             Ok(())
         })?;
         Ok(())
+    }
+}
+
+/// A part of a map whose kernel is packed right before its use.
+pub(super) struct Part<'a> {
+    kernel: Mat<'a>,
+    epilogue: Epilogue<'a>,
+    rest: Unary,
+}
+
+impl Part<'_> {
+    /// Writes the part's answer for the rows of `x` to `y`.
+    pub(super) fn run(&self, tier: Tier, x: Mat, mut y: MatMut, chain: &mut Chain) {
+        let to = y.again();
+        if x.rows() <= SINGLE {
+            let room = &mut chain.buffers[0];
+            gemm(tier, 1.0, x, self.kernel, 0.0, to, &self.epilogue, room);
+        } else {
+            let packed = &mut chain.packs(1)[0];
+            let parts = packed.parts(tier, self.kernel, PANELS);
+            parts.into_iter().for_each(|mut part| part.pack());
+            let (packed, room) = (&chain.packs[0], &mut chain.buffers[0]);
+            product(tier, 1.0, x, packed, 0.0, to, &self.epilogue, room);
+        }
+        activate(tier, self.rest, &mut y);
     }
 }
 

@@ -4,22 +4,27 @@
 //! a task takes the sequences of a group through a whole block, in buffers that stay in the caches.
 //! Where there are too few groups for that, each step is divided instead.
 
-use super::affine::Affine;
+use super::affine::{Affine, MANY};
 use super::attention::{self, Heads, Mask, Sizes};
 use super::{ELEMENTS, scratch};
 use crate::error::{Error, Result};
-use crate::parallel::{Control, each_mut, fill_chunks};
+use crate::parallel::{Control, chunks, each_mut, fill_chunks};
 use ironlearn_kernels::buffer::Buffer;
 use ironlearn_kernels::gemm::{Mat, MatMut, PackedB};
 use ironlearn_kernels::norm;
 use ironlearn_kernels::pointwise::add_assign;
 use ironlearn_kernels::tier::{self, Tier};
+use std::ops::Range;
 
 /// Steps of all sequences of a group together, about: a kernel's panel, once in the first-level
 /// cache, is then used often enough, and what a group computes stays in the second-level one.
 const GROUP: usize = 128;
 /// Groups that are worth dividing by them.
 const GROUPS: usize = 4;
+/// Parts that heads and inner units of few steps are divided into: each reads its own weights.
+const PARTS: usize = 6;
+/// Inner units of a part are multiples of this: whole panels on any tier.
+const UNITS: usize = 32;
 
 /// A normalization over the last axis.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +59,8 @@ impl Block<'_> {
         let norms = [self.attention_norm, self.outer_norm];
         let heads_fit = heads > 0 && self.attention.outputs == 3 * self.output.inputs;
         let fits = heads_fit
+            && self.output.inputs > 0
+            && self.inner.outputs > 0
             && self.output.inputs.is_multiple_of(heads)
             && self.attention.inputs == width
             && self.output.outputs == width
@@ -128,7 +135,11 @@ pub fn forward(control: &Control, s: Settings, blocks: &[Block], x: &mut [f32]) 
     }
     let group = (GROUP / s.steps).max(1);
     if s.samples.div_ceil(group) < GROUPS {
-        return by_steps(control, s, blocks, x);
+        return if s.samples * s.steps < MANY {
+            by_parts(control, s, blocks, x)
+        } else {
+            by_steps(control, s, blocks, x)
+        };
     }
     let tier = tier::active();
     let mut packs: [PackedB; 4] = Default::default();
@@ -234,6 +245,128 @@ fn after(tier: Tier, s: &Settings, by: Norm, branch: &mut [f32], x: &mut [f32]) 
         add_assign(tier, b, x);
         norm::layer_norm(tier, b, by.gamma, by.beta, s.eps, x);
     }
+}
+
+/// The same for few steps: a task takes them all through some heads and what these add to the
+/// attention's output, then through some inner units and what these add to the block's. Threads meet
+/// twice a block only.
+fn by_parts(control: &Control, s: Settings, blocks: &[Block], x: &mut [f32]) -> Result<()> {
+    let tier = tier::active();
+    let (width, steps) = (s.width, s.steps);
+    let rows = s.samples * steps;
+    let mut normal = vec![0.0f32; if s.norm_first { rows * width } else { 0 }];
+    let mut shares = vec![0.0f32; PARTS * rows * width];
+    for block in blocks {
+        let source = before(tier, &s, block.attention_norm, x, &mut normal);
+        let source = Mat::rows_of(source, rows, width);
+        let size = s.heads.div_ceil(PARTS);
+        each_share(control, s.heads, size, &mut shares, |heads, share| {
+            let to = MatMut::rows_of(share, rows, width);
+            scratch::with(|room| of_heads(tier, &s, block, source, heads, to, room));
+        })?;
+        let count = s.heads.div_ceil(size);
+        let branch = sum(tier, &mut shares, rows * width, count, block.output.bias);
+        after(tier, &s, block.attention_norm, branch, x);
+
+        let source = before(tier, &s, block.outer_norm, x, &mut normal);
+        let source = Mat::rows_of(source, rows, width);
+        let units = block.inner.outputs;
+        let size = units.div_ceil(PARTS).next_multiple_of(UNITS);
+        each_share(control, units, size, &mut shares, |units, share| {
+            let n = units.len();
+            scratch::with(|[_, middle, ..]| {
+                let middle = middle.take(rows * n);
+                let part = block.inner.columns(units.clone());
+                let to = MatMut::rows_of(middle, rows, n);
+                scratch::with_chain(|chain| part.run(tier, source, to, chain));
+                let part = block.outer.share(units);
+                let from = Mat::rows_of(middle, rows, n);
+                let to = MatMut::rows_of(share, rows, width);
+                scratch::with_chain(|chain| part.run(tier, from, to, chain));
+            });
+        })?;
+        let count = units.div_ceil(size);
+        let branch = sum(tier, &mut shares, rows * width, count, block.outer.bias);
+        after(tier, &s, block.outer_norm, branch, x);
+    }
+    Ok(())
+}
+
+/// What some heads add to the attention's output of all steps.
+fn of_heads(
+    tier: Tier,
+    s: &Settings,
+    block: &Block,
+    source: Mat,
+    heads: Range<usize>,
+    to: MatMut,
+    [_, qkv, context, lse]: &mut [Buffer; 4],
+) {
+    let sizes = s.sizes(block);
+    let (depth, span) = (sizes.depth, block.output.inputs);
+    let (rows, steps) = (source.rows(), s.steps);
+    let n = heads.len() * depth;
+    let (qkv, context) = (qkv.take(rows * 3 * n), context.take(rows * n));
+    let mut rest = MatMut::rows_of(qkv, rows, 3 * n);
+    for i in 0..3 {
+        let (to, others) = rest.split_columns(n);
+        rest = others;
+        let from = i * span + heads.start * depth;
+        let part = block.attention.columns(from..from + n);
+        scratch::with_chain(|chain| part.run(tier, source, to, chain));
+    }
+    let part = |i: usize| Heads::by_step(qkv, steps, depth, 3 * n, i * n);
+    let (q, k, v) = (part(0), part(1), part(2));
+    let scale = 1.0 / (depth as f32).sqrt();
+    let outs = attention::columns(context, s.samples, steps, heads.len(), depth);
+    for (i, outs) in outs.into_iter().enumerate() {
+        for (h, mut out) in outs.into_iter().enumerate() {
+            let [q, k, v] = [q, k, v].map(|m| m.matrix((i, h), steps, depth));
+            let (place, lse) = ((i, heads.start + h), lse.take(steps));
+            attention::head(tier, sizes, place, q, k, v, s.mask, scale, &mut out, lse);
+        }
+    }
+    let part = block.output.share(heads.start * depth..heads.end * depth);
+    let from = Mat::rows_of(context, rows, n);
+    scratch::with_chain(|chain| part.run(tier, from, to, chain));
+}
+
+/// Calls `f` with each range of `size` of `0..n` and the place of what it adds, in parallel.
+fn each_share(
+    control: &Control,
+    n: usize,
+    size: usize,
+    shares: &mut [f32],
+    f: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) -> Result<()> {
+    let room = shares.len() / PARTS;
+    let places = shares.chunks_exact_mut(room);
+    let mut tasks: Vec<_> = chunks(n, size).zip(places).collect();
+    each_mut(control, &mut tasks, |(range, share)| {
+        f(range.clone(), share);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The sum of the first `count` shares of `size` numbers and of a bias, in place of the first one.
+fn sum<'a>(
+    tier: Tier,
+    shares: &'a mut [f32],
+    size: usize,
+    count: usize,
+    bias: Option<&[f32]>,
+) -> &'a mut [f32] {
+    let (total, others) = shares.split_at_mut(size);
+    for share in others.chunks_exact(size).take(count - 1) {
+        add_assign(tier, total, share);
+    }
+    if let Some(bias) = bias {
+        for row in total.chunks_exact_mut(bias.len()) {
+            add_assign(tier, row, bias);
+        }
+    }
+    total
 }
 
 /// The same step by step, each of them divided.
@@ -451,6 +584,8 @@ mod tests {
             (1, 130, 3, 8, 24, 40),
             (37, 9, 2, 4, 8, 16),
             (5, 70, 4, 16, 64, 100),
+            (2, 60, 7, 8, 40, 250),
+            (1, 340, 2, 8, 24, 40),
         ] {
             for (norm_first, causal) in [(false, false), (true, true), (false, true)] {
                 let span = heads * depth;

@@ -2,15 +2,15 @@
 //!
 //! With several images a task takes one through as many blocks as have kernels that fit a cache
 //! together. With few images each block is divided: tall ones into bands of rows, which compute the
-//! few rows that two bands need twice; flat ones into channels, then into pixels.
+//! few rows that two bands need twice; flat ones into channels, each of which adds to all pixels.
 
 use super::conv;
 use super::scratch::{self, Chain};
 use crate::error::{Error, Result};
-use crate::parallel::{Control, each_mut};
+use crate::parallel::{Control, chunks, each_mut};
 use ironlearn_kernels::buffer::Buffer;
 pub use ironlearn_kernels::conv::InvertedResidual;
-use ironlearn_kernels::gemm::{Mat, MatMut, PackedB};
+use ironlearn_kernels::gemm::PackedB;
 use ironlearn_kernels::tier::{self, Tier};
 
 /// From this many images on they are the tasks.
@@ -196,10 +196,8 @@ fn by_blocks(
     let tier = tier::active();
     chain.packs(2);
     let Chain { buffers, packs } = chain;
-    let [before, after, middle] = buffers;
+    let [before, after, shares] = buffers;
     for (i, block) in blocks.iter().enumerate() {
-        pack(control, tier, std::slice::from_ref(block), &mut packs[..2])?;
-        let pair = (&packs[0], &packs[1]);
         let from = if i == 0 {
             x
         } else {
@@ -211,9 +209,16 @@ fn by_blocks(
             after.take(images * block.out_len())
         };
         if block.middle.out().0 >= TALL {
-            bands(control, tier, block, pair, from, to)?;
+            // Tall images have small kernels.
+            pack(
+                &Control::serial(),
+                tier,
+                std::slice::from_ref(block),
+                &mut packs[..2],
+            )?;
+            bands(control, tier, block, (&packs[0], &packs[1]), from, to)?;
         } else {
-            channels(control, tier, block, pair, from, to, middle)?;
+            channels(control, tier, block, from, to, shares)?;
         }
         std::mem::swap(before, after);
     }
@@ -248,57 +253,44 @@ fn bands(
     Ok(())
 }
 
-/// Each image in wide channels, then in pixels.
+/// Each image in wide channels, whose shares of the answer are then added up.
 fn channels(
     control: &Control,
     tier: Tier,
     block: &InvertedResidual,
-    pair: (&PackedB, &PackedB),
     x: &[f32],
     y: &mut [f32],
-    middle: &mut Buffer,
+    shares: &mut Buffer,
 ) -> Result<()> {
-    let (rows, columns) = block.middle.out();
-    let (pixels, wide) = (rows * columns, block.middle.channels);
-    let size = wide.div_ceil(TASKS).next_multiple_of(CHANNELS);
-    let images = y.len() / block.out_len();
-    let middle = middle.take(images * pixels * wide);
+    let (wide, size) = (block.middle.channels, block.out_len());
+    let width = wide.div_ceil(TASKS).next_multiple_of(CHANNELS);
+    let parts = wide.div_ceil(width);
+    let shares = shares.take(y.len() * parts);
     let mut tasks = Vec::new();
-    for (x, middle) in x
+    for (x, shares) in x
         .chunks_exact(block.image_len())
-        .zip(middle.chunks_exact_mut(pixels * wide))
+        .zip(shares.chunks_exact_mut(size * parts))
     {
-        let mut rest = MatMut::rows_of(middle, pixels, wide);
-        for from in (0..wide).step_by(size) {
-            let part = from..(from + size).min(wide);
-            let (head, tail) = rest.split_columns(part.len());
-            tasks.push((x, part, head));
-            rest = tail;
-        }
+        let ranges = chunks(wide, width);
+        tasks.extend(
+            ranges
+                .zip(shares.chunks_exact_mut(size))
+                .map(|(r, s)| (x, r, s)),
+        );
     }
-    each_mut(control, &mut tasks, |(x, part, to)| {
-        scratch::with(|s| block.widen(tier, pair.0, x, part.clone(), to.again(), &mut s[0]));
+    each_mut(control, &mut tasks, |(x, part, share)| {
+        scratch::with(|s| {
+            scratch::with_pair(|packs| block.share(tier, x, part.clone(), share, packs, s));
+        });
         Ok(())
     })?;
-    drop(tasks);
-    let size = pixels.div_ceil(TASKS);
-    let mut tasks = Vec::new();
-    for ((x, middle), y) in x
+    for ((x, shares), y) in x
         .chunks_exact(block.image_len())
-        .zip(middle.chunks_exact(pixels * wide))
-        .zip(y.chunks_exact_mut(block.out_len()))
+        .zip(shares.chunks_exact(size * parts))
+        .zip(y.chunks_exact_mut(size))
     {
-        let middle = Mat::rows_of(middle, pixels, wide);
-        for (i, y) in y.chunks_mut(size * block.filters).enumerate() {
-            let first = i * size;
-            let middle = middle.row_range(first..first + y.len() / block.filters);
-            tasks.push((x, first, middle, y));
-        }
+        block.join(tier, x, shares, y);
     }
-    each_mut(control, &mut tasks, |(x, first, middle, y)| {
-        scratch::with(|s| block.narrow(tier, pair.1, x, *first, *middle, y, &mut s[0]));
-        Ok(())
-    })?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::cell::Cell;
 thread_local! {
     static KEPT: Cell<[Buffer; 4]> = const { Cell::new([const { Buffer::new() }; 4]) };
     static CHAIN: Cell<Chain> = const { Cell::new(Chain::new()) };
+    static PAIR: Cell<[PackedB; 2]> = const { Cell::new([const { PackedB::empty() }; 2]) };
     static IMAGE: Cell<[Buffer; 2]> = const { Cell::new([const { Buffer::new() }; 2]) };
 }
 
@@ -88,5 +89,16 @@ pub fn with_image<T>(f: impl FnOnce(&mut [Buffer; 2]) -> T) -> T {
         }
     }
     IMAGE.set(buffers);
+    out
+}
+
+/// Calls `f` with two packed kernels of this thread, for one task.
+pub fn with_pair<T>(f: impl FnOnce(&mut [PackedB; 2]) -> T) -> T {
+    let mut pair = PAIR.take();
+    let out = f(&mut pair);
+    if pair.iter().map(|p| p.rows() * p.columns()).sum::<usize>() > MOST {
+        pair = Default::default();
+    }
+    PAIR.set(pair);
     out
 }

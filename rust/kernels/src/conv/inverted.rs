@@ -11,6 +11,7 @@ use crate::gemm::{
     Activation, Args, Bend, Epilogue, Finish, Kernels, Mat, MatMut, PackPart, PackedB, ROWS,
     Segment, dispatch, packed,
 };
+use crate::pointwise::{add, add_assign};
 use crate::tier::Tier;
 use std::ops::Range;
 
@@ -18,6 +19,8 @@ use std::ops::Range;
 const STRIP: usize = 160 << 10;
 /// Steps of the inner dimension that are summed in one go.
 const INNER: usize = 256;
+/// Panels that are packed at once.
+const PANELS: usize = 4;
 
 /// A block: its shape and its parameters.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +131,7 @@ impl<'a> Block<'a> {
         if out.is_empty() {
             return;
         }
-        let mut lines = Lines::new(self, tier, expand, image, 0..wide, lines);
+        let mut lines = Lines::new(self, tier, (expand, 0), image, 0..wide, lines);
         let most = self.strip(&lines);
         let strips = rows.len().div_ceil(most);
         let middle = middle.take(rows.len().div_ceil(strips) * columns * wide);
@@ -146,29 +149,62 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// All depthwise answers of the wide channels `channels` (whole panels of the widening, or to
-    /// the end), into the columns `to`.
+    /// What the wide channels `channels` add to the answer, without bias and image; packs the parts
+    /// of the kernels that they need.
     ///
     /// # Panics
     /// As for [`Self::run`].
-    pub fn widen(
+    pub fn share(
         &self,
         tier: Tier,
-        expand: &PackedB,
         image: &[f32],
         channels: Range<usize>,
-        to: MatMut,
-        scratch: &mut Buffer,
+        out: &mut [f32],
+        packs: &mut [PackedB; 2],
+        [lines, middle, panels, _]: &mut [Buffer; 4],
     ) {
-        let rows = self.middle.out().0;
-        Lines::new(self, tier, expand, image, channels, scratch).convolve(0..rows, to);
+        let (rows, columns) = self.middle.out();
+        let (pixels, wide) = (rows * columns, self.middle.channels);
+        let [expand, project] = packs;
+        if let Some((w, _)) = self.expand {
+            let w = Mat::rows_of(w, self.channels, wide).column_range(channels.clone());
+            let mut parts = expand.parts(tier, w, PANELS);
+            parts.iter_mut().for_each(PackPart::pack);
+        }
+        let n = channels.len();
+        let middle = middle.take(pixels * n);
+        let first = channels.start;
+        let mut lines = Lines::new(self, tier, (expand, first), image, channels.clone(), lines);
+        lines.convolve(0..rows, MatMut::rows_of(middle, pixels, n));
+        let narrow = Mat::rows_of(self.project.0, wide, self.filters).row_range(channels);
+        let mut parts = project.parts(tier, narrow, PANELS);
+        parts.iter_mut().for_each(PackPart::pack);
+        let middle = Mat::rows_of(middle, pixels, n);
+        let c = MatMut::rows_of(out, pixels, self.filters);
+        packed(tier, 1.0, middle, project, 0.0, c, &Epilogue::NONE, panels);
+    }
+
+    /// The answer, given what some channels add to it, one after the other: their sum, the bias and,
+    /// where it is added, the image.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn join(&self, tier: Tier, image: &[f32], shares: &[f32], out: &mut [f32]) {
+        assert!(out.len() == self.out_len() && shares.len().is_multiple_of(out.len().max(1)));
+        let mut shares = shares.chunks_exact(out.len().max(1));
+        match shares.next() {
+            Some(first) if self.adds() => add(tier, first, image, out),
+            Some(first) => out.copy_from_slice(first),
+            None => out.fill(0.0),
+        }
+        shares.for_each(|share| add_assign(tier, out, share));
+        for pixel in out.chunks_exact_mut(self.filters.max(1)) {
+            add_assign(tier, pixel, self.project.1);
+        }
     }
 
     /// The answers of the pixels from `first` on, given their depthwise ones.
-    ///
-    /// # Panics
-    /// As for [`Self::run`].
-    pub fn narrow(
+    fn narrow(
         &self,
         tier: Tier,
         project: &PackedB,
@@ -204,7 +240,8 @@ impl<'a> Block<'a> {
 struct Lines<'a> {
     block: &'a Block<'a>,
     tier: Tier,
-    expand: &'a PackedB,
+    /// The kernel of the widening, and the channel that its first column is.
+    expand: (&'a PackedB, usize),
     image: &'a [f32],
     /// The wide channels that are computed.
     channels: Range<usize>,
@@ -219,7 +256,7 @@ impl<'a> Lines<'a> {
     fn new(
         block: &'a Block<'a>,
         tier: Tier,
-        expand: &'a PackedB,
+        expand: (&'a PackedB, usize),
         image: &'a [f32],
         channels: Range<usize>,
         data: &'a mut Buffer,
@@ -340,14 +377,15 @@ impl<'a> Lines<'a> {
         let panel = kernels.panel();
         let (width, inner) = (self.block.middle.image.1, self.block.channels);
         let n = self.channels.len();
-        let (first, end) = (self.channels.start, self.channels.end);
+        let (kernel, origin) = self.expand;
         assert!(
-            self.expand.panel_width() == panel
-                && self.expand.rows() == inner
-                && self.expand.columns() == self.block.middle.channels
-                && first.is_multiple_of(panel),
-            "no kernel packed for this tier"
+            kernel.panel_width() == panel
+                && kernel.rows() == inner
+                && self.channels.start == origin
+                && kernel.columns() == n,
+            "no kernel packed for this tier and these channels"
         );
+        let bias = &bias[self.channels.clone()];
         let last = at + (lines.len() - 1) * self.row + width * n;
         assert!(last <= self.data.len() && lines.end * width * inner <= self.image.len());
         let tiles = width.div_ceil(kernels.rows);
@@ -356,9 +394,8 @@ impl<'a> Lines<'a> {
             let depth = INNER.min(inner - from);
             let done = from + depth == inner;
             let segment = Segment { at: 0, len: depth };
-            for p in first / panel..end.div_ceil(panel) {
-                let (b, columns) = self.expand.panel(p, from);
-                let columns = columns.start..columns.end.min(end);
+            for p in 0..kernel.panels() {
+                let (b, columns) = kernel.panel(p, from);
                 let bias = if done {
                     bias[columns.clone()].as_ptr()
                 } else {
@@ -395,7 +432,7 @@ impl<'a> Lines<'a> {
                         // has a row for each step; the bias has a number for each column.
                         unsafe {
                             args.a = self.image.as_ptr().add((y * width + x) * inner + from);
-                            args.c = c.add(at + i * self.row + x * n + columns.start - first);
+                            args.c = c.add(at + i * self.row + x * n + columns.start);
                             kernels.run(ROWS, next - x, &args);
                         }
                         x = next;

@@ -2,7 +2,7 @@
 
 use super::{Conv, ConvShape, InvertedResidual};
 use crate::buffer::Buffer;
-use crate::gemm::{Activation, Epilogue, MatMut, PackPart, PackedB};
+use crate::gemm::{Activation, Epilogue, PackPart, PackedB};
 use crate::tier::{Tier, supported};
 use proptest::prelude::*;
 
@@ -94,28 +94,17 @@ fn check(middle: ConvShape, channels: Option<usize>, filters: usize, cut: usize,
         let packs = (&expand, &project);
         block.run(tier, packs, &image, 0..cut, head, &mut scratch);
         block.run(tier, packs, &image, cut..rows, tail, &mut scratch);
-        let pixels = rows * columns;
+        let half = wide / 2;
+        let mut shares = vec![f32::NAN; 2 * want.len()];
+        let mut packs: [PackedB; 2] = Default::default();
+        for (channels, share) in [0..half, half..wide]
+            .into_iter()
+            .zip(shares.chunks_exact_mut(want.len().max(1)))
+        {
+            block.share(tier, &image, channels, share, &mut packs, &mut scratch);
+        }
         let mut divided = vec![f32::NAN; want.len()];
-        let mut all = vec![f32::NAN; pixels * wide];
-        let half = (wide / 2).next_multiple_of(32).min(wide);
-        let (left, right) = MatMut::rows_of(&mut all, pixels, wide).split_columns(half);
-        block.widen(tier, &expand, &image, 0..half, left, &mut scratch[0]);
-        block.widen(tier, &expand, &image, half..wide, right, &mut scratch[0]);
-        let all = crate::gemm::Mat::rows_of(&all, pixels, wide);
-        let part = cut * columns;
-        let (head, tail) = divided.split_at_mut(part * filters);
-        let [room, ..] = &mut scratch;
-        block.narrow(
-            tier,
-            &project,
-            &image,
-            0,
-            all.row_range(0..part),
-            head,
-            room,
-        );
-        let rest = all.row_range(part..pixels);
-        block.narrow(tier, &project, &image, part, rest, tail, room);
+        block.join(tier, &image, &shares, &mut divided);
         for got in [&banded, &divided] {
             for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                 let close = (got - want).abs() <= 3e-6 * scale * (wide as f32).sqrt().max(4.0);

@@ -18,6 +18,16 @@ pub struct PackedB {
 }
 
 impl PackedB {
+    /// No operand yet; allocates nothing.
+    pub const fn empty() -> PackedB {
+        PackedB {
+            data: Buffer::new(),
+            rows: 0,
+            columns: 0,
+            panel: 0,
+        }
+    }
+
     /// Packs `b` for products on `tier`.
     pub fn new(tier: Tier, b: Mat) -> PackedB {
         let mut out = PackedB::default();

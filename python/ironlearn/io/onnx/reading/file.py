@@ -174,7 +174,7 @@ def array(tensor: Any) -> NDArray[Any]:
         raise ModelFileError(f"{name} cannot be read: {error}") from error
     if value.dtype.kind not in "iub":
         with np.errstate(over="ignore"):
-            value = value.astype(np.float32)
+            value = value.astype(np.float32, copy=False)
         if not np.isfinite(value).all():
             raise ModelFileError(f"{name} holds values that are not finite.")
     return value

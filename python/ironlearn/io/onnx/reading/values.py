@@ -8,6 +8,7 @@ only change the view; `Builder.arrange` adds layers where the data themselves ha
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,15 +31,14 @@ class Atom:
         Length of the batch that the file was made for.
     """
 
-    _count = 0
+    _numbers = itertools.count(1)
 
     def __init__(self, size: int | None, batch: bool = False, declared: int | None = None) -> None:
         self.size = size
         self.batch = batch
         self.declared = declared
-        Atom._count += 1
         #: Stands for the length where it is not known.
-        self.sign = UNKNOWN - Atom._count
+        self.sign = UNKNOWN - next(Atom._numbers)
 
 
 Axis = tuple[Atom, ...]

@@ -16,7 +16,8 @@ from ironlearn.nn.backend.ops.encoder import EncoderOps
 
 
 def _takes(x: Array, weights: tuple[Array, ...], *, activation: str = "relu", **_: Any) -> bool:
-    return bool(x.size) and bool(weights) and activation in FUSED + UNFUSED
+    whole = bool(weights) and all(w.size for w in weights)
+    return bool(x.size) and whole and activation in FUSED + UNFUSED
 
 
 class CpuEncoder(EncoderOps):

@@ -97,10 +97,9 @@ static __device__ void routing_sums_of(const RoutingChunk &c, const real *votes,
 
 // One round: agreement += votes times outs (nothing in the first round), the shares are its
 // softmax over the kinds, and the parts of the sums of votes by these shares.
-extern "C" __global__ void routing_round(const real *votes, const acc *outs, acc *agreement,
-                                         acc *shares, acc *parts, long long kinds,
-                                         long long inputs, long long width, long long chunk,
-                                         long long lanes, long long round) {
+extern "C" __global__ void __launch_bounds__(256) routing_round(
+    const real *votes, const acc *outs, acc *agreement, acc *shares, acc *parts, long long kinds,
+    long long inputs, long long width, long long chunk, long long lanes, long long round) {
     DYNAMIC_SHARED(acc, numbers);
     const RoutingChunk c(kinds, inputs, width, chunk);
     if (round > 0) routing_products(c, votes, outs, numbers, chunk, (int)lanes);
