@@ -203,6 +203,24 @@ def test_more_than_the_network_has_is_named() -> None:
         network("mobile", 32).load_keras(more)
 
 
+@pytest.mark.parametrize("kind", ["resnet", "mobile"])
+def test_weights_that_do_not_fit_leave_the_former(kind: str) -> None:
+    net = network(kind, 32).load_torch(arrays(kind))
+    before = answers(net, images(32))
+    lacking = dict(arrays(kind))
+    lacking.pop("fc.bias" if kind == "resnet" else "classifier.1.bias")
+    with pytest.raises(ModelFileError, match=r"lack '.*bias' of shape \(7,\)"):
+        net.load_torch({name: 2 * value for name, value in lacking.items()})
+    np.testing.assert_array_equal(answers(net, images(32)), before)
+    if kind == "mobile":
+        stored = plain.numbered(plain.keras_layers(arrays("mobile"), 1))
+        stored.pop("layers/dense/vars/1")
+        with pytest.raises(ModelFileError, match="lack 'layers/dense/vars/1'"):
+            net.load_keras(stored)
+        assert net.variant == "torch"
+        np.testing.assert_array_equal(answers(net, images(32)), before)
+
+
 def test_other_widths_are_named() -> None:
     message = r"has the shape \(16, 3, 3, 3\), but the network needs \(32, 3, 3, 3\)"
     with pytest.raises(ModelFileError, match=message):

@@ -20,7 +20,7 @@ from ironlearn.nn.pretrained.inverted_residual import InvertedResidual
 from ironlearn.nn.pretrained.keras_layout import KerasWeights
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.pictures import preprocess
-from ironlearn.nn.pretrained.variant import check_variant, prepare
+from ironlearn.nn.pretrained.variant import check_variant, loading
 
 #: Repeats, stride, expansion, channels: the stages of the network.
 STAGES = (
@@ -140,9 +140,8 @@ class MobileNetV2(Layer):
         """Return a picture as the network takes it, (224, 224, 3); see `pictures.preprocess`."""
         return preprocess(picture, scale="tf" if self.variant == "keras" else "torch")
 
-    def _become(self, variant: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Get ready for the weights of a variant: both have the same shapes everywhere."""
-        prepare(self, arrays, variant)
+    def _pad(self) -> None:
+        """Pad as the variant does; both have the same shapes everywhere."""
         self.stem.padding = self._padding()
         for block in self.blocks:
             block.depthwise.padding = block.depthwise._conv.padding = self._padding()
@@ -166,23 +165,23 @@ class MobileNetV2(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        self._become("torch", arrays)
-        weights, eps = Weights(arrays), _EPS["torch"]
-        load_folded(self.stem, weights, "features.0.0.weight", "features.0.1", eps)
-        for i, block in enumerate(self.blocks):
-            part = weights.within(f"features.{i + 1}.conv")
-            place = 0
-            if block.expand is not None:
-                load_folded(block.expand, part, "0.0.weight", "0.1", eps)
-                place = 1
-            load_folded(block.depthwise, part, f"{place}.0.weight", f"{place}.1", eps)
-            load_folded(block.project, part, f"{place + 1}.weight", f"{place + 2}", eps)
-        last = f"features.{len(self.blocks) + 1}"
-        load_folded(self.head, weights, f"{last}.0.weight", f"{last}.1", eps)
-        if self.top is not None:
-            self.top.kernel.data = weights.dense("classifier.1.weight", *self.top.kernel.shape)
-            self.top.bias.data = weights.take("classifier.1.bias", self.top.bias.shape)
-        weights.finish("num_batches_tracked", *(() if self.include_top else ("classifier.",)))
+        with loading(self, arrays, "torch", self._pad):
+            weights, eps = Weights(arrays), _EPS["torch"]
+            load_folded(self.stem, weights, "features.0.0.weight", "features.0.1", eps)
+            for i, block in enumerate(self.blocks):
+                part = weights.within(f"features.{i + 1}.conv")
+                place = 0
+                if block.expand is not None:
+                    load_folded(block.expand, part, "0.0.weight", "0.1", eps)
+                    place = 1
+                load_folded(block.depthwise, part, f"{place}.0.weight", f"{place}.1", eps)
+                load_folded(block.project, part, f"{place + 1}.weight", f"{place + 2}", eps)
+            last = f"features.{len(self.blocks) + 1}"
+            load_folded(self.head, weights, f"{last}.0.weight", f"{last}.1", eps)
+            if self.top is not None:
+                self.top.kernel.data = weights.dense("classifier.1.weight", *self.top.kernel.shape)
+                self.top.bias.data = weights.take("classifier.1.bias", self.top.bias.shape)
+            weights.finish("num_batches_tracked", *(() if self.include_top else ("classifier.",)))
         return self
 
     def load_keras(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -205,23 +204,23 @@ class MobileNetV2(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        self._become("keras", arrays)
-        weights, eps = KerasWeights(arrays), _EPS["keras"]
-        load_folded_keras(self.stem, weights, "Conv1", "bn_Conv1", eps)
-        for i, block in enumerate(self.blocks):
-            name = f"block_{i}" if i else "expanded_conv"
-            for layer, part in (
-                (block.expand, "expand"),
-                (block.depthwise, "depthwise"),
-                (block.project, "project"),
-            ):
-                if layer is not None:
-                    norm = f"{name}_{part}_BN"
-                    load_folded_keras(layer, weights, f"{name}_{part}", norm, eps)
-        load_folded_keras(self.head, weights, "Conv_1", "Conv_1_bn", eps)
-        if self.top is not None:
-            last = weights.layer("dense", "predictions", "Logits")
-            self.top.kernel.data = last.take("kernel", self.top.kernel.shape)
-            self.top.bias.data = last.take("bias", self.top.bias.shape)
-        weights.finish(*(() if self.include_top else ("dense", "predictions", "Logits")))
+        with loading(self, arrays, "keras", self._pad):
+            weights, eps = KerasWeights(arrays), _EPS["keras"]
+            load_folded_keras(self.stem, weights, "Conv1", "bn_Conv1", eps)
+            for i, block in enumerate(self.blocks):
+                name = f"block_{i}" if i else "expanded_conv"
+                for layer, part in (
+                    (block.expand, "expand"),
+                    (block.depthwise, "depthwise"),
+                    (block.project, "project"),
+                ):
+                    if layer is not None:
+                        norm = f"{name}_{part}_BN"
+                        load_folded_keras(layer, weights, f"{name}_{part}", norm, eps)
+            load_folded_keras(self.head, weights, "Conv_1", "Conv_1_bn", eps)
+            if self.top is not None:
+                last = weights.layer("dense", "predictions", "Logits")
+                self.top.kernel.data = last.take("kernel", self.top.kernel.shape)
+                self.top.bias.data = last.take("bias", self.top.bias.shape)
+            weights.finish(*(() if self.include_top else ("dense", "predictions", "Logits")))
         return self

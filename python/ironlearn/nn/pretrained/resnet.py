@@ -17,7 +17,7 @@ from ironlearn.nn.layers.pooling import MaxPool2D
 from ironlearn.nn.pretrained.folded import load_folded
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.pictures import preprocess
-from ironlearn.nn.pretrained.variant import prepare
+from ironlearn.nn.pretrained.variant import loading
 
 #: Channels and stride of each stage of two blocks.
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
@@ -137,17 +137,17 @@ class ResNet18(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        prepare(self, arrays, "torch")
-        weights = Weights(arrays)
-        load_folded(self.stem, weights, "conv1.weight", "bn1", _EPS)
-        for i, block in enumerate(self.blocks):
-            part = weights.within(f"layer{i // 2 + 1}.{i % 2}")
-            load_folded(block.first, part, "conv1.weight", "bn1", _EPS)
-            load_folded(block.second, part, "conv2.weight", "bn2", _EPS)
-            if block.around is not None:
-                load_folded(block.around, part, "downsample.0.weight", "downsample.1", _EPS)
-        if self.top is not None:
-            self.top.kernel.data = weights.dense("fc.weight", *self.top.kernel.shape)
-            self.top.bias.data = weights.take("fc.bias", self.top.bias.shape)
-        weights.finish("num_batches_tracked", *(() if self.include_top else ("fc.",)))
+        with loading(self, arrays, "torch"):
+            weights = Weights(arrays)
+            load_folded(self.stem, weights, "conv1.weight", "bn1", _EPS)
+            for i, block in enumerate(self.blocks):
+                part = weights.within(f"layer{i // 2 + 1}.{i % 2}")
+                load_folded(block.first, part, "conv1.weight", "bn1", _EPS)
+                load_folded(block.second, part, "conv2.weight", "bn2", _EPS)
+                if block.around is not None:
+                    load_folded(block.around, part, "downsample.0.weight", "downsample.1", _EPS)
+            if self.top is not None:
+                self.top.kernel.data = weights.dense("fc.weight", *self.top.kernel.shape)
+                self.top.bias.data = weights.take("fc.bias", self.top.bias.shape)
+            weights.finish("num_batches_tracked", *(() if self.include_top else ("fc.",)))
         return self

@@ -20,7 +20,7 @@ from ironlearn.nn.layers.sequential import Sequential
 from ironlearn.nn.pretrained.keras_layout import KerasWeights
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.pictures import preprocess
-from ironlearn.nn.pretrained.variant import check_variant, prepare
+from ironlearn.nn.pretrained.variant import check_variant, loading
 
 #: Channels of the convolutions of each block; a maximum of 2 x 2 cells follows each block.
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -123,24 +123,26 @@ class VGG16(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        prepare(self, arrays, "torch")
-        weights = Weights(arrays)
-        place = 0
-        for block in self.blocks:
-            for layer in block.layers:
-                if isinstance(layer, Conv2D):
-                    part = weights.within(f"features.{place}")
-                    layer.kernel.data = part.conv("weight", layer.kernel.data.shape)
-                    layer.bias.data = part.take("bias", layer.bias.shape)
-                    # The activation is a place of its own there.
+        with loading(self, arrays, "torch"):
+            weights = Weights(arrays)
+            place = 0
+            for block in self.blocks:
+                for layer in block.layers:
+                    if isinstance(layer, Conv2D):
+                        part = weights.within(f"features.{place}")
+                        layer.kernel.data = part.conv("weight", layer.kernel.data.shape)
+                        layer.bias.data = part.take("bias", layer.bias.shape)
+                        # The activation is a place of its own there.
+                        place += 1
                     place += 1
-                place += 1
-        for i, layer in enumerate(self._dense()):
-            part = weights.within(f"classifier.{3 * i}")
-            kernel = part.dense("weight", *layer.kernel.shape)
-            layer.kernel.data = _from_channels_first(kernel, BLOCKS[-1][-1]) if i == 0 else kernel
-            layer.bias.data = part.take("bias", layer.bias.shape)
-        weights.finish(*(() if self.include_top else ("classifier.",)))
+            for i, layer in enumerate(self._dense()):
+                part = weights.within(f"classifier.{3 * i}")
+                kernel = part.dense("weight", *layer.kernel.shape)
+                layer.kernel.data = (
+                    _from_channels_first(kernel, BLOCKS[-1][-1]) if i == 0 else kernel
+                )
+                layer.bias.data = part.take("bias", layer.bias.shape)
+            weights.finish(*(() if self.include_top else ("classifier.",)))
         return self
 
     def load_keras(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -163,19 +165,19 @@ class VGG16(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        prepare(self, arrays, "keras")
-        weights = KerasWeights(arrays)
-        for i, block in enumerate(self.blocks):
-            convolutions = [layer for layer in block.layers if isinstance(layer, Conv2D)]
-            for j, layer in enumerate(convolutions):
-                part = weights.layer("conv2d", f"block{i + 1}_conv{j + 1}")
-                layer.kernel.data = part.take("kernel", layer.kernel.shape)
-                layer.bias.data = part.take("bias", layer.bias.shape)
-        for name, dense in zip(("fc1", "fc2", "predictions"), self._dense(), strict=False):
-            part = weights.layer("dense", name)
-            dense.kernel.data = part.take("kernel", dense.kernel.shape)
-            dense.bias.data = part.take("bias", dense.bias.shape)
-        weights.finish(*(() if self.include_top else ("dense", "fc1", "fc2", "predictions")))
+        with loading(self, arrays, "keras"):
+            weights = KerasWeights(arrays)
+            for i, block in enumerate(self.blocks):
+                convolutions = [layer for layer in block.layers if isinstance(layer, Conv2D)]
+                for j, layer in enumerate(convolutions):
+                    part = weights.layer("conv2d", f"block{i + 1}_conv{j + 1}")
+                    layer.kernel.data = part.take("kernel", layer.kernel.shape)
+                    layer.bias.data = part.take("bias", layer.bias.shape)
+            for name, dense in zip(("fc1", "fc2", "predictions"), self._dense(), strict=False):
+                part = weights.layer("dense", name)
+                dense.kernel.data = part.take("kernel", dense.kernel.shape)
+                dense.bias.data = part.take("bias", dense.bias.shape)
+            weights.finish(*(() if self.include_top else ("dense", "fc1", "fc2", "predictions")))
         return self
 
     def _dense(self) -> list[Dense]:
