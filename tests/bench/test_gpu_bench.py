@@ -12,6 +12,8 @@ import pytest
 
 from standin import cupy as standin_cupy
 
+pytestmark = pytest.mark.cxx
+
 BENCHES = Path(__file__).resolve().parents[2] / "benches"
 
 

@@ -53,6 +53,7 @@ ROWS = {
 NN_ROWS = {
     "backend": 0,
     "initializers": 0,
+    "interrupt": 0,
     "settings": 0,
     "autograd": 1,
     "interchange": 2,

@@ -53,10 +53,19 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "UpSample2D": (lambda: L.UpSample2D((2, 3)), (3, 4, 2)),
     "BatchNorm": (lambda: L.BatchNorm(activation="tanh"), (4, 5, 3)),
     "GroupNorm": (lambda: L.GroupNorm(2), (4, 5, 6)),
+    "LayerGraph": (
+        lambda: L.LayerGraph(
+            [L.Dense(4, "tanh"), L.Merge("add"), L.Dense(2), L.Merge("concat")],
+            [[0], [0, 1], [2], [3, 1]],
+        ),
+        (4,),
+    ),
     "LayerNorm": (lambda: L.LayerNorm(), (4, 5)),
     "MultiHeadAttention": (lambda: L.MultiHeadAttention(2, 3, causal=True), (5, 6)),
+    "Permute": (lambda: L.Permute((3, 1, 2)), (2, 3, 4)),
     "PositionEmbedding": (lambda: L.PositionEmbedding(7), (5, 4)),
     "SinePositionEncoding": (lambda: L.SinePositionEncoding(), (5, 4)),
+    "Scale": (lambda: L.Scale(), (4, 5)),
     "TransformerEncoderBlock": (lambda: L.TransformerEncoderBlock(2, 8, "gelu"), (5, 6)),
     "ZeroPad2D": (lambda: L.ZeroPad2D(((1, 0), (0, 2))), (3, 4, 2)),
 }
@@ -70,6 +79,7 @@ ELSEWHERE = {
     "GRU",
     "GraphConvolution",
     "LSTM",
+    "Merge",
     "SimpleRNN",
     "SpectralNorm",
     "TransformerDecoderBlock",

@@ -176,6 +176,14 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
             read_weights(path)
 
 
+def test_a_header_of_any_length_is_one_of_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    for length in range(100, 100 + 256):
+        header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+        path.write_bytes(struct.pack("<Q", length) + header + struct.pack("<f", 2.5))
+        assert read_weights(path)["w"].tolist() == [2.5]
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for content in (
         b"",

@@ -168,6 +168,11 @@ def test_efficientnet_has_the_published_size() -> None:
     net = initialize(EfficientNetLite0(), (64, 64, 3))
     assert sum(stage[0] for stage in STAGES) == len(net.blocks) == 16
     # 4.65 million: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+    bare = initialize(EfficientNetLite0(include_top=False), (64, 64, 3))
+    x = Tensor(np.ones((1, 64, 64, 3), np.float32))
+    maps = bare.features(x).data
+    assert maps.shape == (1, 2, 2, 1280)
+    np.testing.assert_allclose(bare(x).data, maps.mean(axis=(1, 2)), rtol=1e-5)
     assert 4.60e6 < sum(math.prod(p.shape) for p in net.parameters()) < 4.66e6
 
 

@@ -407,6 +407,32 @@ def test_labels_out_of_range_are_refused() -> None:
         Trainer(network(), "cross_entropy", "adam", executor="eager").fit((x, y), epochs=1)
 
 
+def test_a_batch_that_finds_no_memory_is_named() -> None:
+    x, y = blobs(64)
+
+    class Greedy(L.Layer):
+        def forward(self, x: Any, mode: Any = L.INFERENCE) -> Any:
+            if (mode.training and mode.step == 2) or len(x.data) == 7:
+                raise MemoryError("Unable to allocate 8.00 GiB")
+            return x
+
+    net = Sequential([Dense(3), Greedy()]).initialize((4,))
+    trainer = Trainer(net, "cross_entropy", "adam")
+    with pytest.raises(
+        MemoryError, match=r"cpu ran out of memory in step 3 with batches of 16 .*accumulate=.*8.00"
+    ):
+        trainer.fit(ArrayData(x, y, batch_size=16, shuffle=False), epochs=1)
+    assert trainer.step == trainer.optimizer.steps == 2
+    other = Sequential([Dense(3), Greedy()]).initialize((4,))
+    Trainer(other, "cross_entropy", "adam").fit(
+        ArrayData(x[:32], y[:32], batch_size=16, shuffle=False), epochs=1
+    )
+    assert same(net, other)
+    assert all(p.grad is None for p in net.parameters())
+    with pytest.raises(MemoryError, match="in computing batches of 7 samples"):
+        predict(net, x, batch_size=7)
+
+
 def test_a_missing_device_is_named() -> None:
     from ironlearn.nn.backend.cuda import is_available
 

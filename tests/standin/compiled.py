@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -22,10 +22,16 @@ _GUARD = 256
 _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(([^)]*)\)'
 )
+_BOUNDS = re.compile(r"__launch_bounds__\(\s*(\d+)[^)]*\)\s+(\w+)\s*\(")
 
 
 def compiler() -> str | None:
-    """Return the C++ compiler's path; ``None`` where there is none."""
+    """Return the C++ compiler's path; ``None`` where there is none.
+
+    The shim needs POSIX beside it: on other systems there is none either.
+    """
+    if os.name != "posix":
+        return None
     return shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
 
 
@@ -42,6 +48,11 @@ def signatures(code: str) -> dict[str, list[str]]:
             kinds.append(kind)
         answer[name] = kinds
     return answer
+
+
+def launch_bounds(code: str) -> dict[str, int]:
+    """Return the most threads of a block of each kernel that says so by ``__launch_bounds__``."""
+    return {name: int(threads) for threads, name in _BOUNDS.findall(code)}
 
 
 def build(code: str, options: tuple[str, ...]) -> Path:
@@ -74,6 +85,8 @@ def build(code: str, options: tuple[str, ...]) -> Path:
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to somebody else")
     library = folder / f"{key}.so"
+    import fcntl
+
     # Of several test processes one compiles, the others wait.
     with open(folder / f"{key}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,6 +113,7 @@ class Compiled:
 
     def __init__(self, code: str, options: tuple[str, ...]) -> None:
         self.signatures = signatures(code)
+        self._bounds = launch_bounds(code)
         self._library = ctypes.CDLL(str(build(code, options)))
 
     def launch(
@@ -125,6 +139,9 @@ class Compiled:
         limits = (2**31 - 1, 65535, 65535)
         if any(not 1 <= g <= most for g, most in zip(grid, limits, strict=True)):
             raise RuntimeError(f"kernel {name}: a grid of {grid} blocks is not valid")
+        bound = self._bounds.get(name)
+        if bound is not None and math.prod(block) > bound:
+            raise RuntimeError(f"kernel {name}: {block} threads are more than its launch bounds")
         guarded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         values = []
         for kind, argument in zip(kinds, arguments, strict=True):

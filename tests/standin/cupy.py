@@ -26,8 +26,24 @@ _API = json.loads(Path(__file__).with_name("cupy_api.json").read_text())
 _UFUNCS = frozenset(_API["ufuncs"])
 _UFUNC_OPTIONS = frozenset({"out", "dtype", "casting"})
 #: Functions whose answer's shape depends on values: they wait for the device.
+#: Sorting waits too: Thrust ends each call so, the way that CuPy calls it.
 _WAITING = frozenset(
-    {"argwhere", "compress", "extract", "flatnonzero", "nonzero", "setdiff1d", "union1d", "unique"}
+    {
+        "argpartition",
+        "argsort",
+        "lexsort",
+        "msort",
+        "partition",
+        "sort",
+        "argwhere",
+        "compress",
+        "extract",
+        "flatnonzero",
+        "nonzero",
+        "setdiff1d",
+        "union1d",
+        "unique",
+    }
 )
 _HOST_ANSWERS = frozenset(
     {
@@ -47,7 +63,11 @@ _HOST_ANSWERS = frozenset(
         "min_scalar_type",
     }
 )
+#: How many devices there are.
+DEVICES = 2
 _CREATING = frozenset({"empty", "empty_like"})
+#: Methods that move nothing: any device may be the current one.
+_VIEWING = frozenset({"reshape", "squeeze", "swapaxes", "transpose", "view"})
 
 
 @dataclasses.dataclass
@@ -65,6 +85,8 @@ class Counts:
 
 
 counts = Counts()
+#: Numbers of the devices that contexts have made the current one; the last is.
+_current = [0]
 
 
 def _wait(copies: int = 1) -> None:
@@ -74,6 +96,11 @@ def _wait(copies: int = 1) -> None:
 
 def _unwrap(value: Any) -> Any:
     if isinstance(value, ndarray):
+        if value._place != _current[-1]:
+            raise ValueError(
+                "Array device must be same as the current device: array device = "
+                f"{value._place} while current = {_current[-1]}"
+            )
         return value._value
     if isinstance(value, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
@@ -112,17 +139,19 @@ def _check(name: str, known: list[str] | None, args: tuple[Any, ...], kwargs: An
 class ndarray(NDArrayOperatorsMixin):
     """An array "on the GPU"."""
 
-    __slots__ = ("__weakref__", "_value")
+    __slots__ = ("__weakref__", "_place", "_value")
     __array_priority__ = 100
 
     @classmethod
-    def _of(cls, value: np.ndarray) -> ndarray:
+    def _of(cls, value: np.ndarray, place: int | None = None) -> ndarray:
         array = object.__new__(cls)
         array._value = value
+        array._place = _current[-1] if place is None else place
         return array
 
     def __init__(self, shape: Any, dtype: Any = float) -> None:
         self._value = _garbage(shape, dtype)
+        self._place = _current[-1]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__
@@ -137,7 +166,7 @@ class ndarray(NDArrayOperatorsMixin):
         if out is not None:
             if not all(isinstance(o, ndarray) for o in out):
                 raise TypeError(f"{name}: out must be arrays of the device")
-            kwargs["out"] = tuple(o._value for o in out)
+            kwargs["out"] = tuple(_unwrap(out))
         with np.errstate(all="ignore"):
             answer = getattr(ufunc, method)(*_unwrap(inputs), **kwargs)
         if name == "matmul" and out is None:
@@ -175,24 +204,24 @@ class ndarray(NDArrayOperatorsMixin):
         return len(self._value)
 
     def __iter__(self) -> Iterator[ndarray]:
-        return (ndarray._of(np.asarray(part)) for part in self._value)
+        return (ndarray._of(np.asarray(part), self._place) for part in self._value)
 
     def __getitem__(self, key: Any) -> ndarray:
         _note_masks(key)
-        return ndarray._of(np.asarray(self._value[_unwrap(key)]))
+        return ndarray._of(np.asarray(self._value[_unwrap(key)]), self._place)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._value[_unwrap(key)] = _unwrap(value)
+        _unwrap(self)[_unwrap(key)] = _unwrap(value)
 
     def __repr__(self) -> str:
         _wait()
         return repr(self._value)
 
     def __copy__(self) -> ndarray:
-        return ndarray._of(self._value.copy())
+        return ndarray._of(self._value.copy(), self._place)
 
     def __deepcopy__(self, memo: Any) -> ndarray:
-        return ndarray._of(self._value.copy())
+        return ndarray._of(self._value.copy(), self._place)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self._value.__dlpack__()
@@ -202,8 +231,8 @@ class ndarray(NDArrayOperatorsMixin):
 
     @property
     def device(self) -> Device:
-        """The one device."""
-        return Device(0)
+        """Where the array lives."""
+        return Device(self._place)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -250,7 +279,7 @@ class ndarray(NDArrayOperatorsMixin):
 
     def scatter_add(self, slices: Any, value: Any) -> None:
         """Add at indices, equal ones several times."""
-        np.add.at(self._value, _unwrap(slices), _unwrap(value))
+        np.add.at(_unwrap(self), _unwrap(slices), _unwrap(value))
 
     def __getattr__(self, name: str) -> Any:
         known = _API["methods"].get(name)
@@ -258,14 +287,20 @@ class ndarray(NDArrayOperatorsMixin):
             raise AttributeError(f"CuPy's arrays have no {name!r}")
         if known == "attribute":
             value = getattr(self._value, name)
-            return _wrap(value) if name in ("T", "mT", "real", "imag", "base") else value
-        if name in ("nonzero", "compress"):
+            if name in ("T", "mT", "real", "imag", "base") and value is not None:
+                return ndarray._of(value, self._place)
+            return value
+        if name in _WAITING:
             _wait()
 
         def method(*args: Any, **kwargs: Any) -> Any:
             _check(name, known, args, kwargs)
+            held = self._value if name in _VIEWING else _unwrap(self)
             with np.errstate(all="ignore"):
-                return _wrap(getattr(self._value, name)(*_unwrap(args), **_unwrap(kwargs)))
+                answer = getattr(held, name)(*_unwrap(args), **_unwrap(kwargs))
+            if isinstance(answer, np.ndarray | np.generic):
+                return ndarray._of(np.asarray(answer), self._place)
+            return answer
 
         return method
 
@@ -274,7 +309,12 @@ ndarray.__module__ = "cupy"
 
 
 def _rounded_product(answer: Any, factors: Any) -> Any:
-    """Round a product of bfloat16 back to it, as cuBLAS does; NumPy leaves it in float32."""
+    """Round a product of bfloat16 back to it, as cuBLAS does; NumPy leaves it in float32.
+
+    Stacks of such matrices are refused, as by CuPy 14.2.
+    """
+    if any(str(a.dtype) == "bfloat16" and a.ndim > 2 for a in factors):
+        raise TypeError("CuPy multiplies no stacks of bfloat16 matrices")
     return answer.astype(np.promote_types(*(a.dtype for a in factors)), copy=False)
 
 
@@ -294,12 +334,12 @@ def _garbage(shape: Any, dtype: Any) -> np.ndarray:
 
 
 class Device:
-    """The device 0."""
+    """A device; as a context, the current one."""
 
     compute_capability = "80"
 
-    def __init__(self, index: int = 0) -> None:
-        self.id = index
+    def __init__(self, device: int | None = None) -> None:
+        self.id = _current[-1] if device is None else device
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and other.id == self.id
@@ -308,13 +348,15 @@ class Device:
         return self.id
 
     def __enter__(self) -> Device:
+        _current.append(self.id)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        pass
+        _current.pop()
 
     def use(self) -> None:
-        """Do nothing: there is one."""
+        """Make it the current one."""
+        _current[-1] = self.id
 
     def synchronize(self) -> None:
         """Wait."""
@@ -465,7 +507,7 @@ class RawModule:
             grid: Any, block: Any, args: Any, *, shared_mem: int = 0, stream: Any = None
         ) -> None:
             counts.launches += 1
-            ready = tuple(a._value if isinstance(a, ndarray) else a for a in args)
+            ready = tuple(_unwrap(a) if isinstance(a, ndarray) else a for a in args)
             if any(isinstance(a, np.ndarray) for a in args):
                 raise TypeError("a kernel takes arrays of the device, not NumPy arrays")
             compiled.launch(name, grid, block, ready, shared_mem)
@@ -476,7 +518,7 @@ class RawModule:
 class _Cuda(types.ModuleType):
     Device, Stream, Event, MemoryPool = Device, Stream, Event, MemoryPool
     runtime = types.SimpleNamespace(
-        getDeviceCount=lambda: 1,
+        getDeviceCount=lambda: DEVICES,
         CUDARuntimeError=CUDARuntimeError,
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 12090,
@@ -498,8 +540,27 @@ class _Cuda(types.ModuleType):
         return contextlib.nullcontext()
 
 
+class _Core:
+    """What is used of ``cupy._core``: how products are computed."""
+
+    _routines_linalg = types.SimpleNamespace(COMPUTE_TYPE_TF32=7)
+
+    def __init__(self) -> None:
+        self._types: dict[Any, int] = {}
+
+    def get_compute_type(self, dtype: Any) -> int:
+        """Return the setting for products of `dtype`; 1 is CuPy's default."""
+        return self._types.get(np.dtype(dtype), 1)
+
+    def set_compute_type(self, dtype: Any, compute_type: int) -> None:
+        """Change the setting. Products stay as NumPy has them."""
+        self._types[np.dtype(dtype)] = compute_type
+
+
 class _Module(types.ModuleType):
     """The module ``cupy``."""
+
+    _core = _Core()
 
     ndarray, RawModule = ndarray, RawModule
     cuda = _Cuda("cupy.cuda")
@@ -621,7 +682,7 @@ class _Ufunc:
         if self.__name__ not in ("add", "subtract", "maximum", "minimum"):
             raise NotImplementedError(f"{self.__name__}.at is not there")
         rest = () if b is None else (_unwrap(b),)
-        self._ufunc.at(a._value, _unwrap(indices), *rest)
+        self._ufunc.at(_unwrap(a), _unwrap(indices), *rest)
 
 
 def _unwrap_lists(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import dataclasses
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,8 +43,40 @@ def version() -> tuple[int, int]:
     return major.value, minor.value
 
 
-def compile_cubin(code: str, options: tuple[str, ...], architecture: str) -> bytes:
-    """Compile `code` for a real architecture (``"sm_80"``) and return the machine code.
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a kernel takes of a multiprocessor.
+
+    Attributes
+    ----------
+    registers : int
+        Registers of a thread.
+    spilled : int
+        Bytes of a thread's registers that had no place and went to memory.
+    """
+
+    registers: int
+    spilled: int
+
+
+_USAGE = re.compile(
+    r"Compiling entry function '(\w+)' for '\w+'\s+ptxas info\s+: Function properties for \w+\s+"
+    r"(?:ptxas[ .]+)?\d+ bytes stack frame, (\d+) bytes spill stores, \d+ bytes spill loads\s+"
+    r"ptxas info\s+: Used (\d+) registers"
+)
+
+
+def compile_cubin(
+    code: str, options: tuple[str, ...], architecture: str
+) -> tuple[bytes, dict[str, Usage]]:
+    """Compile `code` for a real architecture (``"sm_80"``).
+
+    Returns
+    -------
+    cubin : bytes
+        The machine code.
+    usages : dict
+        What each kernel takes.
 
     Raises
     ------
@@ -56,20 +90,23 @@ def compile_cubin(code: str, options: tuple[str, ...], architecture: str) -> byt
         ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None
     )
     _check(nvrtc, status, "create")
-    flags = [*options, f"--gpu-architecture={architecture}"]
+    flags = [*options, f"--gpu-architecture={architecture}", "--ptxas-options=-v"]
     array = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
     try:
         status = nvrtc.nvrtcCompileProgram(program, len(flags), array)
-        if status:
-            size = ctypes.c_size_t()
-            nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-            log = ctypes.create_string_buffer(size.value)
-            nvrtc.nvrtcGetProgramLog(program, log)
-            raise RuntimeError(f"not valid CUDA C++ for {architecture}:\n{log.value.decode()}")
         size = ctypes.c_size_t()
+        nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+        log = ctypes.create_string_buffer(size.value)
+        nvrtc.nvrtcGetProgramLog(program, log)
+        if status:
+            raise RuntimeError(f"not valid CUDA C++ for {architecture}:\n{log.value.decode()}")
         _check(nvrtc, nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)), "size")
         cubin = ctypes.create_string_buffer(size.value)
         _check(nvrtc, nvrtc.nvrtcGetCUBIN(program, cubin), "cubin")
-        return cubin.raw
+        usages = {
+            name: Usage(int(registers), int(spilled))
+            for name, spilled, registers in _USAGE.findall(log.value.decode())
+        }
+        return cubin.raw, usages
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))

@@ -12,8 +12,10 @@ import pytest
 
 from ironlearn.nn.backend import get_device
 from standin import cupy as standin
-from standin.compiled import Compiled, compiler, signatures
+from standin.compiled import Compiled, launch_bounds, signatures
 from standin.cupy import counts
+
+pytestmark = pytest.mark.cxx
 
 xp = standin.module
 
@@ -32,6 +34,7 @@ extern "C" __global__ void uneven_wait(long long n) {
     if (threadIdx.x < n) __syncthreads();
     else __syncwarp();
 }
+extern "C" __global__ void __launch_bounds__(64, 2) bounded(float *y) { y[0] = 1; }
 extern "C" __global__ void at(float *y, long long i) { y[i] = 1; }
 extern "C" __global__ void read(const float *x, float *y, long long i) { y[0] = x[i]; }
 extern "C" __global__ void numbers(double *y, long long i, double d) { y[0] = i, y[1] = d; }
@@ -67,8 +70,6 @@ def _fresh() -> None:
 
 @pytest.fixture(scope="module")
 def kernels() -> Any:
-    if compiler() is None:
-        pytest.fail("the kernels' proof needs a C++ compiler (c++ or g++) and found none")
     return xp.RawModule(code=CODE)
 
 
@@ -160,6 +161,13 @@ def test_an_impossible_launch_is_refused(
 ) -> None:
     with pytest.raises(RuntimeError, match=message):
         launch(kernels, "at", ramp(4), 0, grid=grid, block=block, shared=shared)
+
+
+def test_more_threads_than_a_kernel_s_bound_are_refused(kernels: Any) -> None:
+    assert launch_bounds(CODE) == {"bounded": 64}
+    launch(kernels, "bounded", ramp(1), block=(32, 2))
+    with pytest.raises(RuntimeError, match="more than its launch bounds"):
+        launch(kernels, "bounded", ramp(1), block=(32, 3))
 
 
 def test_shared_memory_is_garbage_in_every_block(kernels: Any) -> None:

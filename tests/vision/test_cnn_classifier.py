@@ -347,6 +347,18 @@ def test_bad_input_to_fit(X: Any, y: Any, error: type[Exception], words: str) ->
     assert not hasattr(model, "classes_")
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_training_in_16_bits(precision: str, tmp_path: Path) -> None:
+    X, y = stripes(120)
+    model = quick(precision=precision, epochs=6).fit(X, y)
+    assert model.score(X, y) > 0.9
+    assert ("skipped_steps" in model.history_) == (precision == "float16")
+    model.save(tmp_path / "model")
+    again = ironlearn.load(tmp_path / "model")
+    assert again.precision == precision
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -359,6 +371,8 @@ def test_bad_input_to_fit(X: Any, y: Any, error: type[Exception], words: str) ->
         ({"augment": {"shear": 1}}, "no setting 'shear'; known are shift"),
         ({"augment": {"shift": -1}}, "'shift' parameter of ImageAugmentation"),
         ({"device": "gpu"}, "'device'.*'cuda:<n>'"),
+        ({"precision": "half"}, "'precision'.*'bfloat16'"),
+        ({"precision": "tf32"}, "'tf32' needs a GPU"),
         ({"callbacks": [1]}, "'callbacks'.*callbacks and functions"),
         ({"class_weight": {"round": 1.0}}, "class 'round', which y has not"),
     ],

@@ -37,6 +37,7 @@ from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.losses import Loss
 from ironlearn.nn.optimizers import OPTIMIZERS, Optimizer, get_optimizer
+from ironlearn.nn.precision import PRECISIONS
 from ironlearn.nn.schedules import SCHEDULES, Schedule
 from ironlearn.nn.state import network_from, network_state
 from ironlearn.nn.train import Trainer, predict
@@ -76,6 +77,7 @@ TRAINING: Table = {
     "warm_start": (BOOLEAN,),
     "callbacks": CALLBACKS,
     "device": DEVICE,
+    "precision": (options(*PRECISIONS),),
     "random_state": RANDOM_STATE,
     "verbose": (VERBOSE,),
 }
@@ -125,6 +127,7 @@ class NeuralEstimator(Estimator):
     warm_start: bool
     callbacks: Any
     device: str
+    precision: str
     random_state: Any
     verbose: Any
 
@@ -220,6 +223,7 @@ class NeuralEstimator(Estimator):
             schedule=copy.deepcopy(self.schedule),
             metrics=metrics,
             device=self.device,
+            precision=self.precision,
             # Epochs of a call that goes on are other ones than those before.
             random_state=_random.mix(seed + before) >> 1,
             verbose=int(self.verbose),

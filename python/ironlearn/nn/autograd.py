@@ -21,8 +21,10 @@ import contextlib
 import heapq
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from ironlearn.nn.backend.device import Array, Device, device_of
 
@@ -123,6 +125,19 @@ class Tensor:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
 
 
+def arrays_among(values: Any) -> Iterator[Array]:
+    """Yield the arrays, and those of the tensors, among nested values."""
+    if isinstance(values, Tensor):
+        yield values.data
+    elif isinstance(values, Mapping):
+        yield from arrays_among(tuple(values.values()))
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from arrays_among(value)
+    elif hasattr(values, "dtype") and not isinstance(values, np.generic | np.dtype):
+        yield values
+
+
 class RowGradient:
     """The gradient of a table of which few rows were used.
 
@@ -154,15 +169,18 @@ class RowGradient:
     def rows(self) -> tuple[Array, Array]:
         """Return the sorted distinct numbers of rows and their gradients."""
         device = device_of(g for _, g in self.parts)
-        ids = device.xp.concatenate([i.reshape(-1) for i, _ in self.parts])
-        width = self.shape[-1]
-        grads = device.xp.concatenate([g.reshape(-1, width) for _, g in self.parts])
-        return device.ops.embedding_rows(grads, ids)
+        with device.context():
+            ids = device.xp.concatenate([i.reshape(-1) for i, _ in self.parts])
+            width = self.shape[-1]
+            grads = device.xp.concatenate([g.reshape(-1, width) for _, g in self.parts])
+            return device.ops.embedding_rows(grads, ids)
 
     def dense(self) -> Array:
         """Return the gradient as an array of the table's shape."""
         ids, grads = self.rows()
-        return device_of((grads,)).ops.embedding_backward(grads, ids, self.shape[0])
+        device = device_of((grads,))
+        with device.context():
+            return device.ops.embedding_backward(grads, ids, self.shape[0])
 
 
 class Context:
@@ -241,8 +259,13 @@ class Function:
             recording and x is not None and (x.requires_grad or x._node is not None) for x in inputs
         )
         ctx = Context(needs)
-        with device.context():
-            answer = cls.forward(ctx, device.ops, *arrays, **parameters)
+        try:
+            with device.context():
+                answer = cls.forward(ctx, device.ops, *arrays, **parameters)
+        except TypeError:
+            # What comes beside the tensors, a mask for example, may be another device's.
+            device_of(arrays_among((arrays, parameters)))
+            raise
         outputs = answer if cls.several else (answer,)
         tensors = tuple(Tensor(array) for array in outputs)
         if any(needs):
@@ -276,13 +299,20 @@ def backward(tensor: Tensor, grad: Array | None = None) -> None:
             raise ValueError(
                 f"backward of a tensor of shape {tensor.shape} needs grad of the same shape."
             )
-        grad = tensor.device.xp.ones_like(tensor.data)
+        with tensor.device.context():
+            grad = tensor.device.xp.ones_like(tensor.data)
     elif grad.shape != tensor.shape:
         raise ValueError(f"grad must have the tensor's shape {tensor.shape}, got {grad.shape}.")
     if tensor._node is None:
         if tensor.requires_grad:
             _accumulate(tensor, grad)
         return
+    # All nodes are of one device; what is added up between them is, too.
+    with tensor.device.context():
+        _walk(tensor, grad)
+
+
+def _walk(tensor: Tensor, grad: Array) -> None:
     # A node is younger than its inputs', so the youngest waiting one has all its gradients.
     waiting: list[tuple[int, Node]] = []
     _deliver(tensor, grad, waiting)
@@ -291,7 +321,7 @@ def backward(tensor: Tensor, grad: Array | None = None) -> None:
         grads, node.grads = node.grads, None
         if node.context is None or grads is None:
             raise RuntimeError("the tape was walked already: compute the forward pass again.")
-        with node.device.context(), no_grad():
+        with no_grad():
             answer = node.function.backward(node.context, node.device.ops, *grads)
         if not isinstance(answer, tuple):
             answer = (answer,)

@@ -106,7 +106,7 @@ def first_not_finite(
         vars(layer)["forward"] = _watching(layer, layer.forward, found)
     try:
         dtype = dtype_of(network)
-        with precision.products(), precision.copies():
+        with precision.computing(), precision.copies():
             outputs = network(*precision.inputs(tensors(device, x, dtype)), mode=mode)
             if found:
                 who = name_of(found[0])

@@ -187,8 +187,8 @@ class Eager:
     ) -> Measured:
         totals = Totals(list(self.metrics))
         gradients: list[Any] | None = None
-        with self.precision.products(), self.precision.copies():
-            weights, whole = weights_of(batches)
+        weights, whole = weights_of(batches)
+        with self.precision.computing(), self.precision.copies():
             for part, (batch, weight) in enumerate(zip(batches, weights, strict=True)):
                 mode = self._mode(step, part)
                 outputs, value = self._forward(batch, mode)[:2]
@@ -203,7 +203,9 @@ class Eager:
                 totals.add(weight, values)
         self.precision.give(gradients)
         scale = self.precision.scale
-        if not self._gradients_finite():
+        with self.precision.computing():
+            sound = self._gradients_finite()
+        if not sound:
             if scale is None or not scale.overflowed():
                 raise NotFinite(done, "a gradient became NaN or infinite", batch, mode)
             self.optimizer.zero_grad()

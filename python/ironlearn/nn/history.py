@@ -22,7 +22,8 @@ class History(Mapping[str, list[float]]):
     Notes
     -----
     The names are ``loss``, the metrics, the same with ``val_`` before them where there was a
-    validation, ``learning_rate`` (of the epoch's last step) and ``seconds``.
+    validation, ``skipped_steps`` (left out for gradients that overflowed, in float16),
+    ``learning_rate`` (of the epoch's last step) and ``seconds``.
 
     Examples
     --------
@@ -108,7 +109,7 @@ class History(Mapping[str, list[float]]):
             from matplotlib.figure import Figure
         except ImportError as error:
             raise MissingExtraError("plots need matplotlib: pip install ironlearn[plot]") from error
-        skip = {"learning_rate", "seconds"}
+        skip = {"learning_rate", "seconds", "skipped_steps"}
         names = [n for n in self._values if not n.startswith("val_") and n not in skip]
         if axes is None:
             figure = Figure(figsize=(4.8 * max(1, len(names)), 3.6), layout="constrained")

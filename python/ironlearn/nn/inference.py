@@ -196,7 +196,8 @@ def predict(
     executor : {"auto", "eager"}, default="auto"
         ``"auto"`` computes chains of known layers on the CPU in one native call.
     precision : {"float32", "tf32", "float16", "bfloat16"}, default="float32"
-        As in `Trainer`; outputs of the 16-bit types come back as float32.
+        As in `Trainer`; outputs of the 16-bit types come back as float32. While the call lasts, the
+        network has its parameters in that type: other threads must not use it then.
     version : int, optional
         Names a state of the network: calls with equal versions promise that nothing has changed
         since the first of them. One sample then takes microseconds.
@@ -275,6 +276,10 @@ class _Runner:
             raise InvalidParameterError(
                 f"executor must be 'auto', 'eager' or 'plan', got {executor!r}."
             )
+        if executor == "plan" and precision != "float32":
+            raise InvalidParameterError(
+                f"executor='plan' computes in float32 only, precision is {precision!r}."
+            )
         self.network = network
         self.device = get_device(device)
         self.version = version
@@ -320,11 +325,12 @@ class _Runner:
     def guarded(self, batch_size: int | None = None) -> Iterator[None]:
         """Compute in the precision that was asked for; say what was too large for the memory."""
         try:
-            if self.precision is None:
-                yield
-            else:
-                with self.precision.products(), self.precision.copies():
+            with self.device.context():
+                if self.precision is None:
                     yield
+                else:
+                    with self.precision.computing(), self.precision.copies():
+                        yield
         except self.device.out_of_memory as error:
             size = "" if batch_size is None else f" of {batch_size} samples"
             raise no_memory(

@@ -13,8 +13,8 @@ import numpy as np
 
 from ironlearn.exceptions import InvalidParameterError
 from ironlearn.nn import functional as F
-from ironlearn.nn.autograd import Tensor
-from ironlearn.nn.backend.device import Array
+from ironlearn.nn.autograd import Tensor, arrays_among
+from ironlearn.nn.backend.device import Array, device_of
 from ironlearn.nn.settings import Described
 
 
@@ -40,13 +40,19 @@ class Loss(Described):
         targets : array of shape (N, ...)
         weights : array of shape (N,), optional
             How much each sample counts; all zero gives 0.
+
+        Raises
+        ------
+        ValueError
+            The arrays are of two devices, or their shapes do not fit.
         """
-        losses = self.per_sample(outputs, targets)
-        if weights is None:
-            return F.mean(losses)
-        xp = losses.device.xp
-        share = weights / xp.maximum(weights.sum(), np.finfo(np.float32).tiny)
-        return F.sum(F.mul(losses, Tensor(share.astype(losses.dtype))))
+        device = device_of(arrays_among((outputs, targets, weights)))
+        with device.context():
+            losses = self.per_sample(outputs, targets)
+            if weights is None:
+                return F.mean(losses)
+            share = weights / device.xp.maximum(weights.sum(), np.finfo(np.float32).tiny)
+            return F.sum(F.mul(losses, Tensor(share.astype(losses.dtype))))
 
 
 def _flat_mean(x: Tensor) -> Tensor:

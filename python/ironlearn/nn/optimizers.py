@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ironlearn.exceptions import InvalidParameterError
 from ironlearn.nn.autograd import RowGradient
 from ironlearn.nn.backend.device import Array, Device, device_of
+from ironlearn.nn.backend.joined import scaled, total
 from ironlearn.nn.backend.ops.optimizer import SLOTS
 from ironlearn.nn.layers.base import Parameter
 from ironlearn.nn.settings import Described
@@ -177,9 +178,9 @@ class Optimizer(Described):
                 grads = [xp.clip(g, -self.clip_value, self.clip_value) for g in grads]
             if self.clip_norm is not None:
                 # Stays on the device: a comparison on the host would wait for it.
-                square = sum((g * g).sum() for g in grads)
+                square = total(device, grads, squared=True)
                 factor = xp.minimum(1.0, self.clip_norm / (xp.sqrt(square) + 1e-12))
-                grads = [g * factor.astype(g.dtype) for g in grads]
+                grads = scaled(device, grads, grads[0].dtype, factor)
             device.ops.optimizer_step(
                 self.kind,
                 params,

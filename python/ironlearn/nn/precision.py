@@ -11,7 +11,8 @@ import numpy as np
 from ironlearn.exceptions import InvalidParameterError, MissingExtraError
 from ironlearn.nn import functional as F
 from ironlearn.nn.autograd import RowGradient, Tensor
-from ironlearn.nn.backend.device import Array, Device
+from ironlearn.nn.backend.device import Device
+from ironlearn.nn.backend.joined import scaled
 from ironlearn.nn.layers.base import Layer, Parameter
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
@@ -145,11 +146,14 @@ class Precision:
                     f"precision={name!r} needs a network of float32, its parameters are {kinds[0]}."
                 )
 
-    def products(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which products are rounded as the precision says."""
+    def computing(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context to compute in: what the precision asks for holds there."""
         if self.name == "tf32":
             context: contextlib.AbstractContextManager[Any] = self.device.tf32()  # type: ignore[attr-defined]
             return context
+        if self.scale is not None:
+            # Gradients may overflow, that is how the factor is found.
+            return np.errstate(all="ignore")
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
@@ -160,9 +164,8 @@ class Precision:
             return
         kept = [p.data for p in self._parameters]
         try:
-            with self.device.context():
-                for p, data in zip(self._parameters, kept, strict=True):
-                    p.data = data.astype(self.half)
+            for p, copy in zip(self._parameters, scaled(self.device, kept, self.half), strict=True):
+                p.data = copy
             yield
         finally:
             for p, data in zip(self._parameters, kept, strict=True):
@@ -201,31 +204,30 @@ class Precision:
         """
         if self.half is None:
             return None
-        found = []
+        grads: list[Any] = []
+        for p in self._parameters:
+            grads.append(p.grad)
+            p.grad = None
+        scale = 1.0 if self.scale is None else 1.0 / self.scale.value
+        dense = [i for i, g in enumerate(grads) if g is not None and type(g) is not RowGradient]
+        wide = scaled(self.device, [grads[i] for i in dense], np.dtype(np.float32), scale)
+        for i, grad in zip(dense, wide, strict=True):
+            grads[i] = grad
         with self.device.context():
-            for i, p in enumerate(self._parameters):
-                grad, p.grad = p.grad, None
-                grad = self._widened(grad)
-                earlier = None if before is None else before[i]
-                if grad is None or earlier is None:
-                    found.append(earlier if grad is None else grad)
-                else:
-                    found.append(earlier + grad)
-        return found
+            for i, grad in enumerate(grads):
+                if isinstance(grad, RowGradient):
+                    ids, rows = zip(*grad.parts, strict=True)
+                    parts = scaled(self.device, list(rows), np.dtype(np.float32), scale)
+                    grads[i] = RowGradient(list(zip(ids, parts, strict=True)), grad.shape)
+                if before is not None and before[i] is not None:
+                    grads[i] = before[i] if grad is None else before[i] + grads[i]
+        return grads
 
     def give(self, gradients: list[Any] | None) -> None:
         """Give the parameters the gradients that `collect` returned."""
         if gradients is not None:
             for p, grad in zip(self._parameters, gradients, strict=True):
                 p.grad = grad
-
-    def _widened(self, grad: Any) -> Any:
-        if grad is None:
-            return None
-        if isinstance(grad, RowGradient):
-            return RowGradient([(ids, self._widened(g)) for ids, g in grad.parts], grad.shape)
-        wide: Array = grad.astype(np.float32)
-        return wide if self.scale is None else wide * (1.0 / self.scale.value)
 
 
 def _half(name: str) -> np.dtype[Any]:

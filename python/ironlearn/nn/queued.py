@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ironlearn.nn.backend.device import Array, Device
+from ironlearn.nn.backend.device import Array
+from ironlearn.nn.backend.joined import copied, total
 from ironlearn.nn.data import ArrayData, Batch, Batches
 from ironlearn.nn.executors import Eager, Measured, NotFinite, weights_of
 from ironlearn.nn.inference import detached, gathered, receive
@@ -54,7 +55,8 @@ class Queued(Eager):
     were copied on the device; the steps before the bad one are queued again, and that one is taken
     by itself as `Eager` takes it. What is computed does not depend on where calls begin and end.
 
-    Where there is no room for the copies, each step is taken as `Eager` does.
+    Where there is no room for the copies, each step is taken as `Eager` does. Gradients of rows
+    (`RowGradient`) make each step wait: how many rows there are decides shapes.
     """
 
     #: Length of a call.
@@ -136,7 +138,7 @@ class Queued(Eager):
         """Compute the gradients of a step."""
         gradients: list[Any] | None = None
         parts = []
-        with self.precision.products(), self.precision.copies():
+        with self.precision.computing(), self.precision.copies():
             weights, whole = weights_of(batches)
             for number, (batch, weight) in enumerate(zip(batches, weights, strict=True)):
                 outputs, value, targets, shares = self._forward(batch, self._mode(step, number))
@@ -156,8 +158,11 @@ class Queued(Eager):
 
     def _check(self) -> Array:
         """Return a number that is finite only if all gradients are."""
+        gradients = self._gradients()
+        if gradients:
+            return total(self.device, gradients)
         with self.device.context():
-            return total(self.device, self._gradients())
+            return self.device.xp.zeros((), np.float32)
 
     def _answers(self, queued: list[_Step]) -> list[Measured | None]:
         """Receive what steps measured; ``None`` stands for one that was not finite."""
@@ -199,8 +204,7 @@ class Queued(Eager):
         if not self._room:
             return None
         try:
-            with self.device.context():
-                copies = [array.copy() for array in arrays]
+            copies = copied(self.device, arrays)
         except self.device.out_of_memory:
             self._room = False
             return None
@@ -209,7 +213,11 @@ class Queued(Eager):
         scaling = None if scale is None else scale.state()
 
         def put_back() -> None:
-            rest = iter(copies)
+            with self.device.context():
+                for array, copy in zip(arrays, copies, strict=True):
+                    # In place: others may share the array.
+                    array[...] = copy
+            rest = iter(arrays)
             for holder in (*parameters, *self.buffers):
                 holder.data = next(rest)
             for slot in optimizer.slots.values():
@@ -219,25 +227,6 @@ class Queued(Eager):
                 scale.load_state(scaling)
 
         return put_back
-
-
-def total(device: Device, arrays: list[Array]) -> Array:
-    """Return the sum over all elements of all `arrays`, in few passes."""
-    xp = device.xp
-    if not arrays:
-        return xp.zeros((), np.float32)
-    if len(arrays) == 1:
-        return arrays[0].sum()
-    # Joining small arrays is one pass over them; a sum for each would be two launches for each.
-    small = [a.reshape(-1) for a in arrays if a.nbytes < _JOINED_BYTES]
-    sums = [a.sum() for a in arrays if a.nbytes >= _JOINED_BYTES]
-    if small:
-        sums.append(xp.concatenate(small).sum())
-    return sum(sums[1:], sums[0])
-
-
-#: Arrays of fewer bytes are joined before they are added up.
-_JOINED_BYTES = 1 << 22
 
 
 def _copied(step: list[Batch]) -> list[Batch]:

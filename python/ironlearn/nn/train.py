@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from ironlearn.exceptions import (
     ModelFileError,
 )
 from ironlearn.nn.backend.device import Device, get_device
+from ironlearn.nn.backend.ops.optimizer import SLOTS
 from ironlearn.nn.callbacks import (
     Callback,
     Checkpoint,
@@ -33,6 +32,7 @@ from ironlearn.nn.diagnosis import all_finite, first_not_finite
 from ironlearn.nn.executors import Eager, NotFinite, Planned, Pulled, reason_against_plan
 from ironlearn.nn.history import History
 from ironlearn.nn.inference import evaluate, no_memory, predict, require_built
+from ironlearn.nn.interrupt import first_ctrl_c
 from ironlearn.nn.layers.base import Layer
 from ironlearn.nn.losses import get_loss
 from ironlearn.nn.metrics import Metric, Totals, resolve
@@ -87,6 +87,13 @@ class Trainer:
     callbacks : sequence of Callback and callables
         See `ironlearn.nn.callbacks`; a function is called as ``function(trainer, record)`` after
         each epoch and ends the training by returning ``True``.
+
+    Raises
+    ------
+    InvalidParameterError
+        A parameter is not accepted.
+    MemoryError
+        The device has no memory for the network.
 
     Attributes
     ----------
@@ -173,9 +180,12 @@ class Trainer:
         self._seed_drawn = not isinstance(random_state, int)
         self.verbose = int(verbose)
         self.callbacks = [as_callback(callback) for callback in callbacks or ()]
-        network.to_device(self.device)
         self.precision = Precision(precision, network, self.device)
-        self.optimizer.bind(network.parameters())
+        try:
+            network.to_device(self.device)
+            self.optimizer.bind(network.parameters())
+        except self.device.out_of_memory as error:
+            raise self._no_room(error) from None
         self._run: list[Callback] = list(self.callbacks)
         self._begin(0)
 
@@ -324,7 +334,7 @@ class Trainer:
     def _train(self, validation: Batches | None, monitor: str) -> None:
         begun: list[Callback] = []
         try:
-            with _ctrl_c() as pressed:
+            with first_ctrl_c() as pressed, self.device.context():
                 self._pressed = pressed
                 for callback in self._run:
                     begun.append(callback)
@@ -462,6 +472,17 @@ class Trainer:
         self.optimizer.bind(self.network.parameters())
         return f"the network has the weights of step {step} again"
 
+    def _no_room(self, error: BaseException) -> MemoryError:
+        """Return the error that says that the network itself found no memory."""
+        size = sum(p.data.nbytes for p in self.network.parameters()) / 2**20
+        slots = len(SLOTS[self.optimizer.kind])
+        return no_memory(
+            self.device,
+            error,
+            f"placing a network of {size:.0f} MiB and the optimizer's {slots} arrays of that size",
+            "A smaller network, or an optimizer that keeps fewer arrays, needs less",
+        )
+
     def _too_large(self, error: BaseException, step: Any) -> MemoryError:
         """Return the error that says what found no memory."""
         sizes = [count(x) for x, _, _ in step] if isinstance(step, list) else [len(step)]
@@ -536,29 +557,3 @@ class Trainer:
         self.totals = totals
         self._last_rate = float(progress["learning_rate"])
         self._elapsed = float(progress["elapsed"])
-
-
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C into an item of a list; the second raises KeyboardInterrupt.
-
-    Only where Python's own handler is set and in the main thread: elsewhere somebody else decides.
-    """
-    pressed: list[bool] = []
-
-    def note(number: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if ours:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -124,6 +124,8 @@ class LSTMForecaster(NeuralEstimator):
         See `ironlearn.nn.callbacks`.
     device : str, default="cpu"
         Where to compute.
+    precision : {"float32", "tf32", "float16", "bfloat16"}, default="float32"
+        In which to train; see `ironlearn.nn.train.Trainer`. Predictions are computed in float32.
     warm_start : bool, default=False
         A further `fit` begins with the network of the one before.
     random_state : int, RandomState or None, default=None
@@ -211,6 +213,7 @@ class LSTMForecaster(NeuralEstimator):
         patience: int = 10,
         callbacks: Any = None,
         device: str = "cpu",
+        precision: str = "float32",
         warm_start: bool = False,
         random_state: Any = None,
         verbose: Any = 0,
@@ -242,6 +245,7 @@ class LSTMForecaster(NeuralEstimator):
         self.patience = patience
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

@@ -94,6 +94,8 @@ class LSTMTextClassifier(TextClassifier):
         See `ironlearn.nn.callbacks`.
     device : str, default="cpu"
         Where to compute.
+    precision : {"float32", "tf32", "float16", "bfloat16"}, default="float32"
+        In which to train; see `ironlearn.nn.train.Trainer`. Predictions are computed in float32.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, order and dropout: equal ones give equal results.
     verbose : bool or int, default=0
@@ -189,6 +191,7 @@ class LSTMTextClassifier(TextClassifier):
         warm_start: bool = False,
         callbacks: Any = None,
         device: str = "cpu",
+        precision: str = "float32",
         random_state: Any = None,
         verbose: Any = 0,
     ) -> None:
@@ -220,6 +223,7 @@ class LSTMTextClassifier(TextClassifier):
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 

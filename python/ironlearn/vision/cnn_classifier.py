@@ -74,6 +74,8 @@ class CNNClassifier(NeuralClassifier):
         each epoch.
     device : {"cpu", "cuda", "cuda:<n>", "auto"}, default="cpu"
         Where to compute.
+    precision : {"float32", "tf32", "float16", "bfloat16"}, default="float32"
+        In which to train; see `ironlearn.nn.train.Trainer`. Predictions are computed in float32.
     random_state : int, RandomState instance or None, default=None
         Seed of the first weights, the order of images, dropout, augmentation and the split.
     verbose : bool or int, default=0
@@ -153,6 +155,7 @@ class CNNClassifier(NeuralClassifier):
         warm_start: bool = False,
         callbacks: Any = None,
         device: str = "cpu",
+        precision: str = "float32",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
     ) -> None:
@@ -172,6 +175,7 @@ class CNNClassifier(NeuralClassifier):
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 

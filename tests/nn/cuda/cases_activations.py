@@ -38,6 +38,11 @@ def _cases() -> list[Case]:
                 kernels=name != "linear",
             )
         )
+    ends = np.array([-np.inf, -40.0, -4.0, -0.46875, 0.0, 0.46875, 4.0, 12.0, np.inf, np.nan])
+    for name in ("sigmoid", "erfc", "normal_cdf"):
+        for shape in _SHAPES:
+            found.append(one(name, f"{shape}", {"x": _wide(shape)}, kernels=0 not in shape))
+        found.append(one(name, "ends", {"x": ends}))
     found.append(one("activation", "strided", {"x": _wide((6, 8))}, "tanh"))
     found.append(
         Case(

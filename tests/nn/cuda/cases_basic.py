@@ -32,6 +32,13 @@ def _rows(n: int, high: int) -> np.ndarray:
 
 CASES = [
     one("matmul", "2d", {"a": _rng.random((5, 4)), "b": _rng.random((4, 3))}, kernels=False),
+    one(
+        "matmul",
+        "stacks",
+        {"a": _rng.random((2, 1, 5, 4)), "b": _rng.random((3, 4, 3))},
+        kernels=False,
+    ),
+    one("matmul", "row", {"a": _rng.random((1, 4)), "b": _rng.random((2, 4, 3))}, kernels=False),
     one("matmul", "3d", {"a": _rng.random((2, 5, 4)), "b": _rng.random((4, 3))}, kernels=False),
     _scatter("rows", (6, 5), (20, 5), _rows(20, 6)),
     _scatter("rows of one", (6,), (40,), _rows(40, 6)),

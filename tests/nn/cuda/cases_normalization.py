@@ -70,6 +70,11 @@ def _inference(activation: str) -> Any:
     return run
 
 
+def _wide_statistics(ops: Any, a: Mapping[str, Any]) -> Any:
+    wide = {name: a[name].astype(np.float32) for name in ("mean", "var")}
+    return _inference("relu")(ops, {**a, **wide})
+
+
 def _batch_forward(activation: str) -> Any:
     def run(ops: Any, a: Mapping[str, Any]) -> Any:
         return ops.batch_norm(a["x"], a["gamma"], a["beta"], 1e-3, activation)
@@ -128,6 +133,10 @@ def _cases() -> list[Case]:
             arrays["var"] = _rng.uniform(0.5, 2, shape[-1])
             name = f"{activation}-{shape}"
             found.append(Case(name, _INFERENCE, arrays, _inference(activation), factor=_ROUNDED))
+    arrays = _given((7, 5), "gy", "y")
+    arrays |= {"mean": _rng.standard_normal(5), "var": _rng.uniform(0.5, 2, 5)}
+    half = ("float16", "bfloat16")
+    found.append(Case("running", _INFERENCE, arrays, _wide_statistics, dtypes=half))
     return found
 
 

@@ -22,6 +22,7 @@ from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.losses import _losses
 from ironlearn.nn.pretrained.bert import BertEncoder
 from ironlearn.nn.pretrained.sentences import SentenceEncoder
+from nn.test_nn_autograd import CASES as FUNCTIONS
 from nn.test_nn_layers import CASES as CHAINED
 from nn.test_nn_losses import CASES as LOSSES
 from standin.cupy import counts
@@ -47,6 +48,10 @@ def _beside(layer: Any, device: Any, given: Any, mode: Mode) -> Any:
         context=given["context"],
         context_mask=device.send(_CONTEXT_MASK),
     )
+
+
+def _merged(layer: Any, device: Any, given: Any, mode: Mode) -> Any:
+    return layer([given["x"], given["context"]], mode)
 
 
 def _on_graph(layer: Any, device: Any, given: Any, mode: Mode) -> Any:
@@ -82,6 +87,10 @@ OTHERS: dict[str, Case] = {
     "GraphConvolution": Case(lambda: L.GraphConvolution(2, "tanh"), (4,), _on_graph),
     "LSTM": _sequence(lambda: L.LSTM(4, go_backwards=True, dropout=0.2)),
     "LSTM states": _sequence(lambda: L.LSTM(4, return_state=True, return_sequences=True)),
+    **{
+        f"Merge {mode}": Case(lambda mode=mode: L.Merge(mode), (5, 6), _merged, (5, 6))
+        for mode in ("add", "sub", "mul", "div", "max", "concat")
+    },
     "MultiHeadAttention context": _sequence(
         lambda: L.MultiHeadAttention(2, 3, context_width=6), _beside
     ),
@@ -101,7 +110,8 @@ def test_every_layer_has_a_case() -> None:
 
 
 def _built(case: Case) -> tuple[Layer, dict[str, np.ndarray[Any, Any]]]:
-    layer = initialize(case.make(), case.shape, 3)
+    shape: Any = (case.shape, case.context) if case.call is _merged else case.shape
+    layer = initialize(case.make(), shape, 3)
     rng = np.random.default_rng(5)
     if case.ids:
         return layer, {"x": rng.integers(9, size=(3, *case.shape))}
@@ -195,6 +205,34 @@ def test_loss(gpu: Any, name: str, weighted: bool) -> None:
     assert ours.dtype == grad.dtype == np.float32
     np.testing.assert_allclose(ours, expected, rtol=2e-5)
     np.testing.assert_allclose(grad, expected_grad, rtol=1e-4, atol=1e-6)
+
+
+#: Functions of floats alone: the others have targets or indices, which tests above bring along.
+_FUNCTIONS = [name for name in FUNCTIONS if "cross" not in name and name != "getitem rows"]
+
+
+@pytest.mark.parametrize("name", _FUNCTIONS)
+def test_function(gpu: Any, name: str) -> None:
+    function, inputs = FUNCTIONS[name]
+    answers = []
+    for device in (gpu, get_device("cpu")):
+        given = [Tensor(device.send(x.astype(np.float32)), requires_grad=True) for x in inputs]
+        counts.reset()
+        y = function(*given)
+        backward(y, device.xp.ones(y.shape, np.float32))
+        assert (counts.waits, counts.to_host) == (0, 0), "the function waited for the device"
+        answers.append([device.receive(a) for a in (y.data, *(x.grad for x in given))])
+    for ours, theirs in zip(*answers, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_by_index(gpu: Any) -> None:
+    x = Tensor(gpu.send(np.arange(12.0, dtype=np.float32).reshape(4, 3)), requires_grad=True)
+    y = F.getitem(x, gpu.send(np.array([0, 2, 0])))
+    backward(y, gpu.send(np.ones((3, 3), np.float32)))
+    np.testing.assert_array_equal(gpu.receive(y.data)[:, 0], [0, 6, 0])
+    np.testing.assert_array_equal(gpu.receive(x.grad)[:, 0], [2, 0, 1, 0])
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

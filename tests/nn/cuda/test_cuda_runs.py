@@ -17,6 +17,7 @@ from ironlearn.nn.callbacks import Callback
 from ironlearn.nn.data import ArrayData
 from ironlearn.nn.layers import Sequential
 from ironlearn.nn.optimizers import OPTIMIZERS, SGD, Adam, get_optimizer
+from ironlearn.nn.precision import LossScale
 from ironlearn.nn.state import load_network, save_network
 from ironlearn.nn.train import Trainer, evaluate, predict
 from ironlearn.series import LSTMForecaster
@@ -69,7 +70,7 @@ def transformer() -> Sequential:
     """A Transformer's encoder over words."""
     return Sequential(
         [
-            L.Embedding(20, 8, mask_zero=True),
+            L.Embedding(20, 8, mask_zero=True, embeddings_initializer="glorot_normal"),
             L.PositionEmbedding(7),
             L.TransformerEncoderBlock(2, 16, "gelu", 0.1, norm_first=True),
             L.LayerNorm(),
@@ -101,17 +102,20 @@ NETWORKS: dict[str, tuple[Callable[[], Sequential], str, Any, Any]] = {
 }
 
 
-def train(name: str, device: Any, optimizer: Any = None, **settings: Any) -> Trainer:
+def train(name: str, device: Any, optimizer: Any = None, precision: str = "float32") -> Trainer:
     """Train a network for two epochs, with weights and a validation."""
     make, loss, x, y = NETWORKS[name]
     weights = np.linspace(0.5, 1.5, len(x)).astype(np.float32)
     trainer = Trainer(
-        make(), loss, optimizer or SGD(0.05, momentum=0.9), device=device, executor="eager"
+        make(),
+        loss,
+        optimizer or SGD(0.05, momentum=0.9),
+        device=device,
+        executor="eager",
+        precision=precision,
     )
-    trainer.fit(
-        ArrayData(x, y, weights, batch_size=10),
-        **{"epochs": 2, "validation": (x[:10], y[:10]), **settings},
-    )
+    data = ArrayData(x, y, weights, batch_size=10)
+    trainer.fit(data, epochs=2, validation=(x[:10], y[:10]))
     return trainer
 
 
@@ -144,6 +148,22 @@ def test_networks_train_alike(gpu: Any, name: str) -> None:
     measured = evaluate(network, loss, (x, y), device=gpu)
     for key, value in evaluate(theirs.network, loss, (x, y)).items():
         assert measured[key] == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_train_in_16_bits(
+    gpu: Any, name: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From the usual start some gradients overflow: their steps would be left out.
+    monkeypatch.setattr(LossScale, "start", 2.0**8)
+    ours, theirs = train(name, gpu, precision=precision), train(name, "cpu")
+    assert not any(ours.history_.get("skipped_steps", ()))
+    for key, value in theirs.network.state().items():
+        got = ours.network.state()[key]
+        assert got.dtype == value.dtype, key
+        np.testing.assert_allclose(got, value, rtol=0, atol=0.03, err_msg=key)
+    np.testing.assert_allclose(ours.history_["loss"], theirs.history_["loss"], rtol=0.03)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

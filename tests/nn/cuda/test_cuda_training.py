@@ -167,6 +167,31 @@ def test_a_run_equals_one_on_the_cpu(gpu: Any, parts: Any) -> None:
         np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+def test_gradients_of_rows(gpu: Any) -> None:
+    ends = []
+    for device in ("cpu", gpu):
+        _, x, y, loss = words()
+        layers = [L.Embedding(20, 6, sparse=True), L.Flatten(), L.Dense(1)]
+        net = Sequential(layers).initialize(x.shape[1:], 0)
+        optimizer = SGD(0.05, 0.9, clip_norm=1.0)
+        trainer = Trainer(net, loss, optimizer, device=device, executor="eager")
+        trainer.fit(ArrayData(x, y, batch_size=4), epochs=2)
+        ends.append(states(trainer))
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_one_of_several_gpus(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = []
+    for alone in (True, False):
+        monkeypatch.setattr(gpu, "alone", alone)
+        net, x, y, loss = make(images)
+        trainer = Trainer(net, loss, "adam", device=gpu)
+        trainer.fit(ArrayData(x, y, batch_size=16), epochs=1, validation=(x, y))
+        ends.append(states(trainer))
+    equal(*ends)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_calls_of_any_length_give_the_same_bits(
     gpu: Any, accumulate: int, monkeypatch: pytest.MonkeyPatch
@@ -449,6 +474,24 @@ def test_copies_give_way(gpu: Any, in_one_go: None) -> None:
     trainer.fit(ArrayData(x, y, batch_size=4, shuffle=False), epochs=1)
     assert trainer.step == 12
     equal(net.state(), _taken(gpu, 12))
+
+
+def test_networks_too_large_stay_where_they_are(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, *_ = make(dense)
+    before = net.state()
+    plain, sent = gpu.send, []
+
+    def send(array: Any) -> Any:
+        sent.append(array)
+        if len(sent) == 3:
+            raise _out_of_memory(gpu.out_of_memory[0])
+        return plain(array)
+
+    monkeypatch.setattr(gpu, "send", send)
+    with pytest.raises(MemoryError, match="placing a network of 0 MiB and the optimizer's 2 array"):
+        Trainer(net, "cross_entropy", "adam", device=gpu)
+    assert all(type(p.data) is np.ndarray for p in net.parameters())
+    equal(net.state(), before)
 
 
 def test_predictions_too_large_name_the_batch(gpu: Any) -> None:

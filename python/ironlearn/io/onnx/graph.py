@@ -25,6 +25,8 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._count = 0
+        #: What else the file says, by name.
+        self.properties: dict[str, str] = {}
 
     def _name(self, kind: str) -> str:
         self._count += 1
@@ -32,11 +34,17 @@ class Graph:
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node; return the name of its output."""
-        name = self._name(kind)
+        return self.ops(kind, 1, *inputs, domain=domain, **attributes)[0]
+
+    def ops(
+        self, kind: str, count: int, *inputs: str, domain: str = "", **attributes: Any
+    ) -> tuple[str, ...]:
+        """Add a node of several outputs; return their names. An input left out is empty."""
+        names = tuple(self._name(kind) for _ in range(count))
         self._nodes.append(
-            helper.make_node(kind, list(inputs), [name], domain=domain, **attributes)
+            helper.make_node(kind, list(inputs), list(names), domain=domain, **attributes)
         )
-        return name
+        return names
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """Add a constant tensor; return its name."""
@@ -50,12 +58,12 @@ class Graph:
         self._constants.append(tensor)
         return name
 
-    def input(self, name: str, dtype: Any, width: int) -> str:
-        """Add an input of any number of rows."""
-        self._inputs.append(helper.make_tensor_value_info(name, _code(dtype), [None, width]))
+    def input(self, name: str, dtype: Any, *widths: int | str | None) -> str:
+        """Add an input of any number of rows; a width that is a name is free as well."""
+        self._inputs.append(helper.make_tensor_value_info(name, _code(dtype), [None, *widths]))
         return name
 
-    def output(self, name: str, value: str, dtype: Any, *widths: int) -> None:
+    def output(self, name: str, value: str, dtype: Any, *widths: int | str | None) -> None:
         """Give out a value, of one row for each of the input, under this name."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, _code(dtype), [None, *widths]))
@@ -128,7 +136,7 @@ class Graph:
             producer_name="ironlearn",
             producer_version=producer_version,
         )
-        helper.set_model_props(model, properties)
+        helper.set_model_props(model, {**properties, **self.properties})
         onnx.checker.check_model(model)
         return model
 

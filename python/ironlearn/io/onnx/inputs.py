@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.io.onnx.graph import Graph
+if TYPE_CHECKING:
+    from ironlearn.io.onnx.graph import Graph
 
 #: dtypes that an exported graph can take.
 DTYPES = ("float32", "float64")

@@ -34,6 +34,8 @@ class Device:
         Work is queued: asking for a value waits for everything before it.
     out_of_memory : tuple of exception types
         What is raised where an array finds no place.
+    alone : bool
+        No other device has arrays of the same type.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Device:
     ops: Ops
     asynchronous: bool = False
     out_of_memory: tuple[type[BaseException], ...] = (MemoryError,)
+    alone: bool = True
 
     def owns(self, array: Any) -> bool:
         """Tell whether `array` is one of this device's."""
@@ -176,7 +179,7 @@ def device_of(arrays: Iterable[Array]) -> Device:
     found: Device | None = None
     kind: type | None = None
     for array in arrays:
-        if type(array) is kind and kind is np.ndarray:
+        if type(array) is kind and found is not None and found.alone:
             continue
         one = _owner(array)
         if found is None:

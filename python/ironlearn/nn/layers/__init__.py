@@ -9,6 +9,7 @@ from ironlearn.nn.layers.activation import Activation
 from ironlearn.nn.layers.attention import AdditiveAttention, AttentionPooling, DotAttention
 from ironlearn.nn.layers.base import INFERENCE, Buffer, Layer, Mode, Parameter
 from ironlearn.nn.layers.bidirectional import Bidirectional
+from ironlearn.nn.layers.branches import LayerGraph, Merge
 from ironlearn.nn.layers.capsules import CapsuleLength, PrimaryCapsules, RoutingCapsules
 from ironlearn.nn.layers.conv import Conv1D, Conv2D
 from ironlearn.nn.layers.conv_transpose import Conv2DTranspose
@@ -18,7 +19,7 @@ from ironlearn.nn.layers.dropout import Dropout, GaussianNoise, SpatialDropout1D
 from ironlearn.nn.layers.embedding import Embedding
 from ironlearn.nn.layers.graph import GraphConvolution
 from ironlearn.nn.layers.multi_head import KeyValueCache, MultiHeadAttention
-from ironlearn.nn.layers.normalization import BatchNorm, GroupNorm, LayerNorm
+from ironlearn.nn.layers.normalization import BatchNorm, GroupNorm, LayerNorm, Scale
 from ironlearn.nn.layers.pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -33,7 +34,7 @@ from ironlearn.nn.layers.position import PositionEmbedding, SinePositionEncoding
 from ironlearn.nn.layers.recurrent import GRU, LSTM, SimpleRNN
 from ironlearn.nn.layers.registry import layer_from_spec
 from ironlearn.nn.layers.resampling import PixelShuffle, UpSample2D
-from ironlearn.nn.layers.reshape import Flatten, Reshape, ZeroPad2D
+from ironlearn.nn.layers.reshape import Flatten, Permute, Reshape, ZeroPad2D
 from ironlearn.nn.layers.sequential import Sequential
 from ironlearn.nn.layers.spectral_norm import SpectralNorm
 from ironlearn.nn.layers.transformer import TransformerDecoderBlock, TransformerEncoderBlock
@@ -69,17 +70,21 @@ __all__ = [
     "GroupNorm",
     "KeyValueCache",
     "Layer",
+    "LayerGraph",
     "LayerNorm",
     "MaxPool1D",
     "MaxPool2D",
+    "Merge",
     "Mode",
     "MultiHeadAttention",
     "Parameter",
+    "Permute",
     "PixelShuffle",
     "PositionEmbedding",
     "PrimaryCapsules",
     "Reshape",
     "RoutingCapsules",
+    "Scale",
     "SeparableConv2D",
     "Sequential",
     "SimpleRNN",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.nn.autograd import Tensor
+from ironlearn.nn.autograd import Tensor, arrays_among
 from ironlearn.nn.backend.device import Array, Device, device_of, get_device
 from ironlearn.nn.backend.ops.activations import FUSED, UNFUSED
 from ironlearn.nn.initializers import initial
@@ -193,8 +193,20 @@ class Layer:
         raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call `forward`."""
-        return self.forward(*args, **kwargs)
+        """Call `forward`, on the device of the first input."""
+        x = args[0] if args else None
+        if isinstance(x, tuple | list) and x:
+            x = x[0]
+        try:
+            if not isinstance(x, Tensor) or isinstance(x.data, np.ndarray):
+                return self.forward(*args, **kwargs)
+            # Layers also compute between their functions, which enter it each for itself.
+            with x.device.context():
+                return self.forward(*args, **kwargs)
+        except TypeError:
+            # A mask may be another device's.
+            device_of(arrays_among((args, kwargs)))
+            raise
 
     def compute_mask(self, x: Tensor, mask: Array | None) -> Array | None:
         """Return the mask of the output: by default that of the input."""
@@ -278,14 +290,20 @@ class Layer:
         return self
 
     def to_device(self, device: str | Device) -> Self:
-        """Move all parameters and buffers to `device`; shared ones stay shared."""
+        """Move all parameters and buffers to `device`; shared ones stay shared.
+
+        Where that fails, for lack of memory for example, none has moved.
+        """
         target = get_device(device)
+        moved: list[tuple[Parameter | Buffer, Array]] = []
         for value in self._held().values():
             source = get_device_of(value.data)
             if source is not target:
-                value.data = target.send(source.receive(value.data))
-                if isinstance(value, Parameter):
-                    value.grad = None
+                moved.append((value, target.send(source.receive(value.data))))
+        for value, array in moved:
+            value.data = array
+            if isinstance(value, Parameter):
+                value.grad = None
         return self
 
     def astype(self, dtype: Any) -> Self:

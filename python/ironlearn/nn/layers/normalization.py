@@ -44,6 +44,34 @@ class _Normalization(Layer):
         self.add_parameter("beta", (width,), "zeros", rng, decay=False)
 
 
+class Scale(_Normalization):
+    """A gain and an offset for each place of the last axis: gamma x + beta.
+
+    Attributes
+    ----------
+    gamma, beta : Parameter of shape (width,)
+        Gain and offset.
+
+    Notes
+    -----
+    Input (N, ..., width), output alike.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Scale()
+    >>> layer._build((2,), np.random.default_rng(0))
+    (2,)
+    >>> layer(Tensor(np.array([[1.0, 5.0]]))).data
+    array([[1., 5.]])
+    """
+
+    def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
+        """Compute the output of `x`."""
+        self._expect(x)
+        return F.add(F.mul(x, self.gamma), self.beta)
+
+
 class BatchNorm(_Normalization):
     """Each channel with mean 0 and variance 1 over the batch, then a gain and an offset.
 
@@ -114,6 +142,8 @@ class BatchNorm(_Normalization):
         if not mode.training:
             mean, var = self.running_mean.data, self.running_var.data
             y = F.batch_norm_inference(x, self.gamma, self.beta, mean, var, self.eps, fused)
+            # The statistics stay in float32 where the network computes in 16 bits.
+            y = F.cast(y, x.dtype)
             return apply_activation(y, rest)
         y, batch_mean, batch_var = F.batch_norm(x, self.gamma, self.beta, self.eps, fused)
         count = x.data.size // x.shape[-1]

@@ -85,6 +85,46 @@ class Reshape(Layer):
         return None
 
 
+class Permute(Layer):
+    """The axes in another order; the batch's stays first.
+
+    Parameters
+    ----------
+    dims : tuple of int
+        Which axis of the input comes where, counted from 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Permute((2, 1))(Tensor(np.ones((5, 6, 7)))).shape
+    (5, 7, 6)
+    """
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        order = tuple(dims) if isinstance(dims, tuple | list) else ()
+        if not order or sorted(order) != list(range(1, len(order) + 1)):
+            raise ValueError(f"dims of Permute must hold each of 1 to n once, got {dims!r}.")
+        self.dims = order
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the lengths in their new order."""
+        if len(input_shape) != len(self.dims):
+            raise ValueError(
+                f"{self._title()} orders {len(self.dims)} axes behind the batch's, but its input "
+                f"has the shape {('N', *input_shape)}."
+            )
+        return tuple(input_shape[axis - 1] for axis in self.dims)
+
+    def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
+        """Compute the output of `x`."""
+        self.output_shape(x.shape[1:])
+        return F.transpose(x, (0, *self.dims))
+
+    def compute_mask(self, x: Tensor, mask: Array | None) -> Array | None:
+        """Return no mask: steps may have moved."""
+        return None
+
+
 class ZeroPad2D(Layer):
     """Zeros around an image.
 

@@ -188,6 +188,8 @@ class BertEncoder(Layer):
             block.outer.kernel.data = part.dense("output.dense.weight", inner, width)
             block.outer.bias.data = part.take("output.dense.bias", (width,))
             _load_norm(block.outer_norm, part.within("output.LayerNorm"), width)
+        # Poolers and heads may be left, but no further blocks.
+        weights.within("encoder").finish()
         return self
 
     @classmethod

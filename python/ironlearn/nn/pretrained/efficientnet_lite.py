@@ -13,9 +13,9 @@ from ironlearn.nn.autograd import Tensor
 from ironlearn.nn.layers.base import INFERENCE, Layer, Mode, Shape
 from ironlearn.nn.layers.conv import Conv2D
 from ironlearn.nn.layers.dense import Dense
-from ironlearn.nn.layers.depthwise import DepthwiseConv2D
 from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.pretrained.folded import load_folded
+from ironlearn.nn.pretrained.inverted_residual import InvertedResidual
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.residual_chain import run_residuals
 
@@ -30,41 +30,6 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 _EPS = 1e-3
-
-
-class _Block(Layer):
-    """Widen, convolve each channel, narrow; and the input added where shapes allow."""
-
-    def __init__(
-        self, kernel: int, stride: int, expansion: int, channels: int, before: int
-    ) -> None:
-        wide = before * expansion
-        self.expand = Conv2D(wide, 1, activation="relu6") if expansion > 1 else None
-        self.depthwise = DepthwiseConv2D(kernel, stride, "same", "relu6")
-        self.project = Conv2D(channels, 1)
-        self.adds = stride == 1 and before == channels
-
-    def build(self, input_shape: Shape, rng: np.random.Generator) -> None:
-        shape = input_shape
-        if self.expand is not None:
-            shape = self.expand._build(shape, rng, f"{self.label}.expand")
-        shape = self.depthwise._build(shape, rng, f"{self.label}.depthwise")
-        self.project._build(shape, rng, f"{self.label}.project")
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        shape = input_shape if self.expand is None else self.expand.output_shape(input_shape)
-        return self.project.output_shape(self.depthwise.output_shape(shape))
-
-    def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
-        y = x if self.expand is None else self.expand(x, mode)
-        y = self.project(self.depthwise(y, mode), mode)
-        return F.add(y, x) if self.adds else y
-
-    def load(self, weights: Weights) -> None:
-        if self.expand is not None:
-            load_folded(self.expand, weights, "_expand_conv.weight", "_bn0", _EPS)
-        load_folded(self.depthwise, weights, "_depthwise_conv.weight", "_bn1", _EPS)
-        load_folded(self.project, weights, "_project_conv.weight", "_bn2", _EPS)
 
 
 class EfficientNetLite0(Layer):
@@ -96,12 +61,13 @@ class EfficientNetLite0(Layer):
     def __init__(self, include_top: bool = True) -> None:
         self.include_top = include_top
         self.stem = Conv2D(32, 3, 2, "same", "relu6")
-        self.blocks: list[_Block] = []
+        self.blocks: list[InvertedResidual] = []
         before = 32
         for repeats, kernel, stride, expansion, channels in STAGES:
             for i in range(repeats):
                 step = stride if i == 0 else 1
-                self.blocks.append(_Block(kernel, step, expansion, channels, before))
+                block = InvertedResidual(kernel, step, expansion, channels, before)
+                self.blocks.append(block)
                 before = channels
         self.head = Conv2D(1280, 1, activation="relu6")
         self.top = Dense(1000) if include_top else None
@@ -119,11 +85,14 @@ class EfficientNetLite0(Layer):
         """Return the number of classes or features."""
         return (1000,) if self.include_top else (1280,)
 
+    def features(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
+        """Compute the maps before the classifier, (N, H / 32, W / 32, 1280), rounded up."""
+        self._expect(x)
+        return self.head(run_residuals(self.blocks, self.stem(x, mode), mode), mode)
+
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute logits or features of pictures."""
-        self._expect(x)
-        y = run_residuals(self.blocks, self.stem(x, mode), mode)
-        y = F.mean(self.head(y, mode), axis=(1, 2))
+        y = F.mean(self.features(x, mode), axis=(1, 2))
         return y if self.top is None else self.top(y, mode)
 
     def load_torch(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -149,11 +118,16 @@ class EfficientNetLite0(Layer):
         weights = Weights(arrays)
         load_folded(self.stem, weights, "_conv_stem.weight", "_bn0", _EPS)
         for i, block in enumerate(self.blocks):
-            block.load(weights.within(f"_blocks.{i}"))
+            part = weights.within(f"_blocks.{i}")
+            if block.expand is not None:
+                load_folded(block.expand, part, "_expand_conv.weight", "_bn0", _EPS)
+            load_folded(block.depthwise, part, "_depthwise_conv.weight", "_bn1", _EPS)
+            load_folded(block.project, part, "_project_conv.weight", "_bn2", _EPS)
         load_folded(self.head, weights, "_conv_head.weight", "_bn1", _EPS)
         if self.top is not None:
             self.top.kernel.data = weights.dense("_fc.weight", 1280, 1000)
             self.top.bias.data = weights.take("_fc.bias", (1000,))
+        weights.finish("_fc.", "num_batches_tracked")
         return self
 
 

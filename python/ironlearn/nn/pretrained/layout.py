@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ironlearn.exceptions import ModelFileError
+from ironlearn.nn.pretrained.quantized import dequantize
 
 Array = NDArray[Any]
 
@@ -25,18 +27,44 @@ class Weights:
     """
 
     def __init__(self, arrays: Mapping[str, Array], prefix: str = "") -> None:
-        self._arrays = arrays
+        quantized = any(array.dtype.kind in "iu" for array in arrays.values())
+        self._arrays = dequantize(arrays) if quantized else arrays
         self._prefix = prefix
         self._used: set[str] = set()
 
-    def within(self, prefix: str) -> Weights:
-        """Return the arrays whose names begin with `prefix` and a dot, under the rest."""
-        inner = Weights(self._arrays, f"{self._prefix}{prefix}.")
-        inner._used = self._used
+    def within(self, prefix: str, separator: str = ".") -> Weights:
+        """Return the arrays whose names begin with `prefix` and `separator`, under the rest."""
+        inner = copy.copy(self)
+        inner._prefix = f"{self._prefix}{prefix}{separator}"
         return inner
 
+    def finish(self, *ignored: str) -> None:
+        """Refuse arrays within that nobody took: a larger network's would load halfway.
+
+        Parameters
+        ----------
+        *ignored : str
+            Beginnings or ends of names, behind the prefix, that may be left.
+
+        Raises
+        ------
+        ModelFileError
+            There are others; the first is named with its shape.
+        """
+        for name, array in self._arrays.items():
+            rest = name.removeprefix(self._prefix)
+            if (
+                name.startswith(self._prefix)
+                and name not in self._used
+                and not (rest.startswith(ignored) or rest.endswith(ignored))
+            ):
+                raise ModelFileError(
+                    f"the weights hold {name!r} of shape {tuple(array.shape)}, which the network "
+                    "does not have: they are of another network."
+                )
+
     def take(self, name: str, shape: tuple[int, ...]) -> Array:
-        """Return the array `name` as float32.
+        """Return the array `name` as float32: float16 and quantized integers are widened.
 
         Raises
         ------
@@ -45,12 +73,16 @@ class Weights:
         """
         full = self._prefix + name
         if full not in self._arrays:
-            raise ModelFileError(f"the weights lack {full!r}: they are of another network.")
+            raise ModelFileError(
+                f"the weights lack {full!r} of shape {shape}: they are of another network."
+            )
         array = self._arrays[full]
         if tuple(array.shape) != shape:
             raise ModelFileError(
                 f"{full!r} has the shape {tuple(array.shape)}, but the network needs {shape}."
             )
+        if array.dtype.kind in "iu":
+            raise ModelFileError(f"{full!r} is of {array.dtype} and has no scales beside it.")
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ModelFileError(f"{full!r} is no array of finite floats.")
         self._used.add(full)
@@ -68,13 +100,3 @@ class Weights:
         height, width, inputs, outputs = shape
         kernel = self.take(name, (outputs, inputs, height, width))
         return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
-
-    def batch_norm(self, name: str, channels: int, eps: float) -> tuple[Array, Array]:
-        """Return the factor and the offset that a batch normalization is in prediction."""
-        inner = self.within(name)
-        gain, offset, mean, var = (
-            inner.take(part, (channels,)).astype(np.float64)
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        factor = gain / np.sqrt(var + eps)
-        return factor, offset - mean * factor

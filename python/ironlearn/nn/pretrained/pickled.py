@@ -45,6 +45,7 @@ _VALUES = frozenset(
     }
 )
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_KEYS = (str, int, float, bool, type(None))
 _SKIPPED = frozenset({"PROTO", "FRAME"})
 
 
@@ -107,7 +108,6 @@ def interpret(
         ArithmeticError,
         AttributeError,
         LookupError,
-        MemoryError,
         TypeError,
         ValueError,
     ) as error:
@@ -136,6 +136,8 @@ class _Machine:
                 self.stack.append(_CONSTANTS[name])
             elif name == "STOP":
                 (answer,) = self.stack
+                if answer is _MARK:
+                    raise ModelFileError("the pickle's marks do not fit.")
                 if isinstance(answer, Global):
                     raise ModelFileError(f"the pickle is nothing but the name {answer.name}.")
                 return answer
@@ -150,7 +152,7 @@ class _Machine:
 
     # Stack and memo ---------------------------------------------------------------------------
 
-    def _pop(self) -> Any:
+    def _take(self) -> Any:
         value = self.stack.pop()
         if value is _MARK:
             raise ModelFileError("the pickle's marks do not fit.")
@@ -166,16 +168,21 @@ class _Machine:
     def _mark(self, _: Any) -> None:
         self.stack.append(_MARK)
 
+    def _pop(self, _: Any) -> None:
+        self.stack.pop()
+
     def _pop_mark(self, _: Any) -> None:
         self._to_mark()
 
     def _put(self, key: Any) -> None:
+        if self.stack[-1] is _MARK:
+            raise ModelFileError("the pickle's marks do not fit.")
         self.memo[int(key)] = self.stack[-1]
 
     _binput = _long_binput = _put
 
     def _memoize(self, _: Any) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
+        self._put(len(self.memo))
 
     def _get(self, key: Any) -> None:
         self.stack.append(self.memo[int(key)])
@@ -200,21 +207,21 @@ class _Machine:
         self.stack.append(tuple(self._to_mark()))
 
     def _dict(self, _: Any) -> None:
-        self.stack.append(_pairs(self._to_mark()))
+        self.stack.append(pairs(self._to_mark()))
 
     def _tuple1(self, _: Any) -> None:
-        self.stack.append((self._pop(),))
+        self.stack.append((self._take(),))
 
     def _tuple2(self, _: Any) -> None:
-        b, a = self._pop(), self._pop()
+        b, a = self._take(), self._take()
         self.stack.append((a, b))
 
     def _tuple3(self, _: Any) -> None:
-        c, b, a = self._pop(), self._pop(), self._pop()
+        c, b, a = self._take(), self._take(), self._take()
         self.stack.append((a, b, c))
 
     def _append(self, _: Any) -> None:
-        value = self._pop()
+        value = self._take()
         self._container(list).append(value)
 
     def _appends(self, _: Any) -> None:
@@ -222,12 +229,12 @@ class _Machine:
         self._container(list).extend(items)
 
     def _setitem(self, _: Any) -> None:
-        value, key = self._pop(), self._pop()
-        self._container(dict).update(_pairs([key, value]))
+        value, key = self._take(), self._take()
+        self._container(dict).update(pairs([key, value]))
 
     def _setitems(self, _: Any) -> None:
         items = self._to_mark()
-        self._container(dict).update(_pairs(items))
+        self._container(dict).update(pairs(items))
 
     def _container(self, kind: type) -> Any:
         if not isinstance(self.stack[-1], kind):
@@ -251,30 +258,43 @@ class _Machine:
         self._find(module, name)
 
     def _stack_global(self, _: Any) -> None:
-        name, module = self._pop(), self._pop()
+        name, module = self._take(), self._take()
         self._find(module, name)
 
     def _reduce(self, _: Any) -> None:
-        arguments, function = self._pop(), self._pop()
+        arguments, function = self._take(), self._take()
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise ModelFileError("the pickle calls what is no function.")
         self.stack.append(function.call(arguments))
 
     def _build(self, _: Any) -> None:
-        self._pop()
+        self._take()
         if not isinstance(self.stack[-1], Attributes):
             raise ModelFileError(
                 f"the pickle sets attributes of a {type(self.stack[-1]).__name__}."
             )
 
     def _binpersid(self, _: Any) -> None:
-        self.stack.append(self.persistent(self._pop()))
+        self.stack.append(self.persistent(self._take()))
 
 
-def _pairs(items: list[Any]) -> dict[Any, Any]:
+def pairs(items: list[Any]) -> dict[Any, Any]:
+    """Return the dict of keys and values that take turns in `items`.
+
+    Raises
+    ------
+    ModelFileError
+        A key is neither a string, nor a number, nor a tuple of such.
+    """
     if len(items) % 2:
         raise ModelFileError("the pickle has a key without a value.")
     keys = items[::2]
-    if not all(isinstance(key, str | int | float | bool | tuple | type(None)) for key in keys):
+    # Only flat tuples: the hash of tuples within tuples that share their parts, of which a few
+    # hundred bytes can make 60 levels, would take years.
+    if not all(
+        isinstance(part, _KEYS)
+        for key in keys
+        for part in (key if isinstance(key, tuple) else (key,))
+    ):
         raise ModelFileError("the pickle has a key that is no string or number.")
     return dict(zip(keys, items[1::2], strict=True))

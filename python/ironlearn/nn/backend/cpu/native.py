@@ -62,7 +62,8 @@ _OTHER = object()
 def _ready(value: Any) -> Any:
     """Return `value` as a kernel takes it, or `_OTHER` where it takes none such."""
     if isinstance(value, np.ndarray):
-        if value.dtype.kind == "f" and value.dtype != _F32:
+        # bfloat16 is of a kind of its own.
+        if value.dtype.kind not in "iub" and value.dtype != _F32:
             return _OTHER
         if not value.flags.c_contiguous or not value.flags.aligned:
             return np.ascontiguousarray(value)

@@ -39,6 +39,27 @@ def _alike(names: tuple[str, ...]) -> Any:
 class CudaActivations(CudaBase, ActivationOps):
     """Activations by name."""
 
+    @fused()
+    def sigmoid(self, x: Array) -> Array:
+        """Return 1 / (1 + exp(-x)), without overflow."""
+        y = self.xp.empty_like(x)
+        self.kernels.each("activation", x, x.size, x, y, x.size, NUMBERS["sigmoid"])
+        return y
+
+    @fused()
+    def erfc(self, x: Array) -> Array:
+        """Return 2 / sqrt(pi) times the integral of exp(-t^2) from x to infinity."""
+        y = self.xp.empty_like(x)
+        self.kernels.each("normal_tail", x, x.size, x, y, x.size, False)
+        return y
+
+    @fused()
+    def normal_cdf(self, x: Array) -> Array:
+        """Return the distribution function of the standard normal distribution."""
+        y = self.xp.empty_like(x)
+        self.kernels.each("normal_tail", x, x.size, x, y, x.size, True)
+        return y
+
     @fused(_known)
     def activation(self, x: Array, name: str) -> Array:
         """Return the activation `name` of `x`."""

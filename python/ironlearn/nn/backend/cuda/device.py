@@ -35,9 +35,13 @@ def _cupy() -> Any:
 
 
 def is_available() -> bool:
-    """Tell whether CuPy is installed and finds a GPU."""
+    """Tell whether CuPy is installed, is new enough and finds a GPU."""
     try:
-        return int(_cupy().cuda.runtime.getDeviceCount()) > 0
+        runtime = _cupy().cuda.runtime
+        return (
+            int(runtime.runtimeGetVersion()) >= _OLDEST_RUNTIME
+            and int(runtime.getDeviceCount()) > 0
+        )
     except Exception:
         return False
 
@@ -81,8 +85,10 @@ class CudaDevice(Device):
                 f"{cupy.__version__} runs on CUDA {version // 1000}.{version % 1000 // 10}."
             )
         if index >= count:
-            raise RuntimeError(f"device='cuda:{index}' is not there: {count} GPUs were found.")
+            found = {0: "no GPU was", 1: "one GPU was"}.get(count, f"{count} GPUs were")
+            raise RuntimeError(f"device='cuda:{index}' is not there: {found} found.")
         self.name = f"cuda:{index}"
+        self.alone = count == 1
         self.xp = cupy
         self.ops = CudaOps(cupy)
         self.out_of_memory = (cupy.cuda.memory.OutOfMemoryError,)
@@ -137,7 +143,8 @@ class CudaDevice(Device):
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """Make this GPU the current one."""
-        return self._device
+        # Asking CUDA twice for each operation takes as long as queueing it.
+        return contextlib.nullcontext() if self.alone else self._device
 
     def synchronize(self) -> None:
         """Wait until everything queued is done."""

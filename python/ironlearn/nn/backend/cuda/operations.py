@@ -3,7 +3,9 @@
 from ironlearn.nn.backend.cuda.activations import CudaActivations
 from ironlearn.nn.backend.cuda.attention import CudaAttention
 from ironlearn.nn.backend.cuda.basic import CudaBasic
+from ironlearn.nn.backend.cuda.capsule import CudaCapsule
 from ironlearn.nn.backend.cuda.convpool import CudaConvPool
+from ironlearn.nn.backend.cuda.ctc import CudaCTC
 from ironlearn.nn.backend.cuda.dense import CudaDense
 from ironlearn.nn.backend.cuda.dropout import CudaDropout
 from ironlearn.nn.backend.cuda.embedding import CudaEmbedding
@@ -20,6 +22,8 @@ from ironlearn.nn.backend.ops import Ops
 class CudaOps(
     CudaAttention,
     CudaBasic,
+    CudaCapsule,
+    CudaCTC,
     CudaConvPool,
     CudaDense,
     CudaDropout,

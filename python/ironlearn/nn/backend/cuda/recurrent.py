@@ -108,7 +108,13 @@ class CudaRecurrent(CudaBase, RecurrentOps):
             "lstm", gy, gh, gc, u, cells, c0, gates, mask, reverse
         )
         gu = _product(self, _before(self.xp, y, h0, reverse), gs)
-        return (*self._recurrent_inputs(x, w, gz, needs_x), gu, gz.sum(axis=(0, 1)), dh, dc)
+        return (
+            *self._recurrent_inputs(x, w, gz, needs_x),
+            gu,
+            self.unbroadcast(gz, b.shape),
+            dh,
+            dc,
+        )
 
     @fused(_usual)
     def gru(
@@ -152,7 +158,7 @@ class CudaRecurrent(CudaBase, RecurrentOps):
         (gates,) = cache
         gx, gs, dh, _ = self._recurrent_back("gru", gy, gh, None, u, y, h0, gates, mask, reverse)
         gu = _product(self, _before(self.xp, y, h0, reverse), gs)
-        gb, gbu = gx.sum(axis=(0, 1)), gs.sum(axis=(0, 1))
+        gb, gbu = self.unbroadcast(gx, b.shape), self.unbroadcast(gs, bu.shape)
         return (*self._recurrent_inputs(x, w, gx, needs_x), gu, gb, gbu, dh)
 
     @fused(_usual)
@@ -200,7 +206,7 @@ class CudaRecurrent(CudaBase, RecurrentOps):
             "rnn", gy, gh, None, u, y, h0, None, mask, reverse, kind
         )
         gu = _product(self, _before(self.xp, y, h0, reverse), gs)
-        return (*self._recurrent_inputs(x, w, gz, needs_x), gu, gz.sum(axis=(0, 1)), dh)
+        return (*self._recurrent_inputs(x, w, gz, needs_x), gu, self.unbroadcast(gz, b.shape), dh)
 
     def _recurrent_ahead(
         self,

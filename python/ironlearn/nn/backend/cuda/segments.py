@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ironlearn.nn.backend.cuda.base import CudaBase
 from ironlearn.nn.backend.cuda.kernel import THREADS, blocks_of, lanes_of
+from ironlearn.nn.backend.cuda.sort import sorted_by_place
 from ironlearn.nn.backend.device import Array
 
 #: Groups of threads that share a place's entries, at least.
@@ -51,7 +52,11 @@ def segment_sums(
     ops.kernels.launch(
         "segment_keys", values.dtype, blocks_of(n), THREADS, _wide(places), keys, n, limit
     )
-    keys.sort()
+    if names is None:
+        keys = sorted_by_place(ops, keys, n_places, values.dtype)
+    else:
+        # The places' numbers are not bounded; who has them has waited for the device already.
+        keys.sort()
     # Where most places have no entry, those are not visited.
     by_entry = names is None and n_places > n
     out = (xp.zeros if by_entry else xp.empty)((n_places, width), values.dtype)

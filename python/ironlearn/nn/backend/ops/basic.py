@@ -15,7 +15,9 @@ class BasicOps:
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Return the matrix product over the last two axes, the others broadcast."""
-        return self.xp.matmul(a, b)
+        out = self.xp.matmul(a, b)
+        # NumPy answers products of bfloat16 in float32.
+        return out.astype(a.dtype) if a.dtype == b.dtype != out.dtype else out
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         """Return zeros of `shape` with `values` added at `index`; equal indices add up."""

@@ -17,13 +17,15 @@ class CapsuleOps(LossOps):
     def squash(self, x: Array) -> Array:
         """Return x (..., D) with its direction and the length n^2 / (1 + n^2), n its length."""
         square = (x * x).sum(axis=-1, keepdims=True)
-        return x * (self.xp.sqrt(square + TINY) / (square + (1 + TINY)))
+        number = x.dtype.type
+        return x * (self.xp.sqrt(square + number(TINY)) / (square + number(1 + TINY)))
 
     def squash_backward(self, gy: Array, x: Array) -> Array:
         """Return the gradient of `squash`'s input."""
         square = (x * x).sum(axis=-1, keepdims=True)
-        root, whole = self.xp.sqrt(square + TINY), square + (1 + TINY)
-        slope = (0.5 * whole / root - root) / (whole * whole)
+        number = x.dtype.type
+        root, whole = self.xp.sqrt(square + number(TINY)), square + number(1 + TINY)
+        slope = (number(0.5) * whole / root - root) / (whole * whole)
         return gy * (root / whole) + x * (2 * slope * (gy * x).sum(axis=-1, keepdims=True))
 
     def routing(self, votes: Array, rounds: int) -> tuple[Array, tuple[Any, ...]]:

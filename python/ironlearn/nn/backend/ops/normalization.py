@@ -106,9 +106,13 @@ class NormalizationOps(ActivationOps):
         eps: float = 1e-5,
         activation: str = "linear",
     ) -> Array:
-        """Return what `batch_norm` would with the given mean and variance."""
-        factor = gamma / self.xp.sqrt(var + x.dtype.type(eps))
-        return self.activation(x * factor + (beta - mean * factor), activation)
+        """Return what `batch_norm` would with the given mean and variance.
+
+        Those may be wider than x, as running statistics are when x has 16 bits.
+        """
+        factor = gamma / self.xp.sqrt(var + var.dtype.type(eps))
+        offset = (beta - mean * factor).astype(x.dtype, copy=False)
+        return self.activation(x * factor.astype(x.dtype, copy=False) + offset, activation)
 
     def batch_norm_inference_backward(
         self,
@@ -124,8 +128,10 @@ class NormalizationOps(ActivationOps):
         """Return the gradients of `batch_norm_inference`'s x, gamma and beta."""
         axes = tuple(range(x.ndim - 1))
         g = self.activation_backward(gy, y, activation)
-        rstd = 1 / self.xp.sqrt(var + x.dtype.type(eps))
-        return g * (gamma * rstd), (g * ((x - mean) * rstd)).sum(axis=axes), g.sum(axis=axes)
+        rstd = 1 / self.xp.sqrt(var + var.dtype.type(eps))
+        gx = g * (gamma * rstd).astype(x.dtype, copy=False)
+        ggamma = (g * ((x - mean) * rstd)).sum(axis=axes).astype(gamma.dtype, copy=False)
+        return gx, ggamma, g.sum(axis=axes)
 
     # Group normalization, Wu and He (arXiv:1803.08494) ----------------------------------------
 

@@ -16,3 +16,11 @@ extern "C" __global__ void activation_input_backward(const real *gy, const real 
     for (long long i = first_element(); i < n; i += stride_of_grid())
         put(gx, i, get(gy, i) * slope_from_input(get(x, i), kind));
 }
+
+// erfc(x), or the normal distribution function of x.
+extern "C" __global__ void normal_tail(const real *x, real *y, long long n, long long normal) {
+    for (long long i = first_element(); i < n; i += stride_of_grid()) {
+        acc v = get(x, i);
+        put(y, i, normal ? (acc)0.5 * erfc(v * (acc)-0.70710678118654752440) : erfc(v));
+    }
+}

@@ -72,7 +72,7 @@ static __device__ void attention_products(acc (&scores)[ATTENTION_SIDE][ATTENTIO
             right[tx * ATTENTION_PITCH + row] = b.value(b0 + row, from + tx);
         }
         __syncthreads();
-#pragma unroll
+#pragma unroll 4
         for (int k = 0; k < ATTENTION_DEPTH; k++) {
             acc u[ATTENTION_SIDE], v[ATTENTION_SIDE];
 #pragma unroll
@@ -265,7 +265,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_query_gradient(
 }
 
 // The gradients of keys and values: a block makes those of one tile of keys of one head.
-extern "C" __global__ void __launch_bounds__(256) attention_key_gradient(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_key_gradient(
     const real *gout, const real *q, const real *k, const real *v, const unsigned char *mask,
     const acc *logs, const acc *shares, real *gk, real *gv, long long g_n, long long g_h,
     long long g_t, long long q_n, long long q_h, long long q_t, long long k_n, long long k_h,

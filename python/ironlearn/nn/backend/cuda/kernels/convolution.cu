@@ -25,8 +25,8 @@ extern "C" __global__ void conv_columns(const real *x, real *columns, long long 
 }
 
 // The transpose of that: each cell of the input adds up what the patches that hold it say of it,
-// always in the same order. `columns` has output rows `first` to `first` + oh, gx `height` rows of
-// each image, of which the first is row `from` of the image.
+// always in the same order. gx has `height` rows of each image from row `from` on; `columns` has
+// `oh` rows of patches from row `first` on, the first that holds any of those.
 extern "C" __global__ void conv_gather(const real *columns, real *gx, long long height,
                                        long long width, long long kh, long long kw, long long oh,
                                        long long ow, long long first, long long from, long long sh,
@@ -40,7 +40,7 @@ extern "C" __global__ void conv_gather(const real *columns, real *gx, long long 
             acc sum = 0;
             for (long long i = 0, h = below; i < kh && h >= 0; i++, h -= dh) {
                 long long y = quotient(h, sh);
-                if (y * sh != h || y < first || y >= first + oh) continue;
+                if (y * sh != h || y >= first + oh) continue;
                 for (long long j = 0, v = beside; j < kw && v >= 0; j++, v -= dw) {
                     long long z = quotient(v, sw);
                     if (z * sw != v || z >= ow) continue;

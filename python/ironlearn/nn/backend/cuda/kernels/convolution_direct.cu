@@ -64,28 +64,30 @@ extern "C" __global__ void conv_direct(const real *x, const real *w, const real 
                     s3 += p3[at] * f;
                 }
             }
-        acc found[4] = {activate(s0 + bias, kind), activate(s1 + bias, kind),
-                        activate(s2 + bias, kind), activate(s3 + bias, kind)};
         long long qy = quad_y + down, qx = quad_x + beside;
-        if (argmax) {
-            if (qy >= oh / 2 || qx >= ow / 2) continue;
-            acc best = -INFINITE;
-            long long place = 0;
-#pragma unroll
-            for (int u = 0; u < 4; u++)
-                if (!(found[u] <= best) && best == best) {
-                    best = found[u];
-                    place = (2 * qy + u / 2) * ow + 2 * qx + u % 2;
+        // Cells that fill no window have no maximum.
+        if (argmax && (qy >= oh / 2 || qx >= ow / 2)) continue;
+        acc best = -INFINITE;
+        long long place = 0;
+        // Not unrolled: an activation is long.
+#pragma unroll 1
+        for (int u = 0; u < 4; u++) {
+            acc sum = u == 0 ? s0 : u == 1 ? s1 : u == 2 ? s2 : s3;
+            acc found = activate(sum + bias, kind);
+            long long r = qy * quad_height + u / across, s = qx * across + u % across;
+            if (argmax) {
+                if (!(found <= best) && best == best) {
+                    best = found;
+                    place = r * ow + s;
                 }
+            } else if (r < oh && s < ow) {
+                put(y, ((n * oh + r) * ow + s) * filters + o, found);
+            }
+        }
+        if (argmax) {
             long long to = ((n * (oh / 2) + qy) * (ow / 2) + qx) * filters + o;
             put(y, to, best);
             argmax[to] = (int)place;
-        } else {
-#pragma unroll
-            for (int u = 0; u < 4; u++) {
-                long long r = qy * quad_height + u / across, s = qx * across + u % across;
-                if (r < oh && s < ow) put(y, ((n * oh + r) * ow + s) * filters + o, found[u]);
-            }
         }
     }
 }

@@ -139,12 +139,10 @@ extern "C" __global__ void avg_pool(const real *x, real *y, long long height, lo
     }
 }
 
-extern "C" __global__ void avg_pool_backward(const real *gy, real *gx, long long height,
-                                             long long width, long long kh, long long kw,
-                                             long long oh, long long ow, long long sh,
-                                             long long sw, long long top, long long left,
-                                             long long cells, long long channels,
-                                             long long shift) {
+extern "C" __global__ void __launch_bounds__(256) avg_pool_backward(
+    const real *gy, real *gx, long long height, long long width, long long kh, long long kw,
+    long long oh, long long ow, long long sh, long long sw, long long top, long long left,
+    long long cells, long long channels, long long shift) {
     EACH_CELL(cell, cells, shift) {
         long long row = quotient(cell, width), n = quotient(row, height);
         long long h = row - n * height + top, v = cell - row * width + left;
