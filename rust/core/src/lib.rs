@@ -15,4 +15,5 @@ pub mod parallel;
 pub mod plan;
 pub mod rng;
 pub mod svm;
+mod team;
 pub mod tree;

@@ -20,6 +20,7 @@ from ironlearn.nn.pretrained.inverted_residual import InvertedResidual
 from ironlearn.nn.pretrained.keras_layout import KerasWeights
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.pictures import preprocess
+from ironlearn.nn.pretrained.residual_chain import run_residuals
 from ironlearn.nn.pretrained.variant import check_variant, loading
 
 #: Repeats, stride, expansion, channels: the stages of the network.
@@ -126,10 +127,7 @@ class MobileNetV2(Layer):
     def features(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute the maps before the classifier, (N, H / 32, W / 32, 1280), rounded up."""
         self._expect(x)
-        y = self.stem(x, mode)
-        for block in self.blocks:
-            y = block(y, mode)
-        return self.head(y, mode)
+        return self.head(run_residuals(self.blocks, self.stem(x, mode), mode), mode)
 
     def forward(self, x: Tensor, mode: Mode = INFERENCE) -> Tensor:
         """Compute logits or features of pictures."""

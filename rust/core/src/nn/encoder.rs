@@ -8,10 +8,12 @@ use super::affine::{Affine, MANY};
 use super::attention::{self, Heads, Mask, Sizes};
 use super::{ELEMENTS, scratch};
 use crate::error::{Error, Result};
-use crate::parallel::{Control, chunks, each_mut, fill_chunks};
+use crate::parallel::{Control, each_mut, fill_chunks};
+use crate::team::{MOST_PHASES, Team};
 use ironlearn_kernels::buffer::Buffer;
 use ironlearn_kernels::gemm::{Mat, MatMut, PackedB};
 use ironlearn_kernels::norm;
+use ironlearn_kernels::pieces::Pieces;
 use ironlearn_kernels::pointwise::add_assign;
 use ironlearn_kernels::tier::{self, Tier};
 use std::ops::Range;
@@ -135,7 +137,8 @@ pub fn forward(control: &Control, s: Settings, blocks: &[Block], x: &mut [f32]) 
     }
     let group = (GROUP / s.steps).max(1);
     if s.samples.div_ceil(group) < GROUPS {
-        return if s.samples * s.steps < MANY {
+        let phases = 2 * blocks.len();
+        return if s.samples * s.steps < MANY && phases < MOST_PHASES {
             by_parts(control, s, blocks, x)
         } else {
             by_steps(control, s, blocks, x)
@@ -252,44 +255,87 @@ fn after(tier: Tier, s: &Settings, by: Norm, branch: &mut [f32], x: &mut [f32]) 
 /// twice a block only.
 fn by_parts(control: &Control, s: Settings, blocks: &[Block], x: &mut [f32]) -> Result<()> {
     let tier = tier::active();
-    let (width, steps) = (s.width, s.steps);
-    let rows = s.samples * steps;
-    let mut normal = vec![0.0f32; if s.norm_first { rows * width } else { 0 }];
-    let mut shares = vec![0.0f32; PARTS * rows * width];
-    for block in blocks {
-        let source = before(tier, &s, block.attention_norm, x, &mut normal);
-        let source = Mat::rows_of(source, rows, width);
-        let size = s.heads.div_ceil(PARTS);
-        each_share(control, s.heads, size, &mut shares, |heads, share| {
-            let to = MatMut::rows_of(share, rows, width);
-            scratch::with(|room| of_heads(tier, &s, block, source, heads, to, room));
-        })?;
-        let count = s.heads.div_ceil(size);
-        let branch = sum(tier, &mut shares, rows * width, count, block.output.bias);
-        after(tier, &s, block.attention_norm, branch, x);
+    let rows = s.samples * s.steps;
+    let size = rows * s.width;
+    let mut normal = vec![0.0f32; if s.norm_first { size } else { 0 }];
+    let mut shares = vec![0.0f32; PARTS * size];
+    let mut branch = vec![0.0f32; size];
+    let (xs, normals) = (Pieces::new(x, size), Pieces::new(&mut normal, size));
+    let shares = Pieces::new(&mut shares, size);
+    // What attention and dense layers take.
+    let source = if s.norm_first { &normals } else { &xs };
+    let work = |_: usize, phase: usize, task: usize| {
+        let block = &blocks[phase / 2];
+        let (source, mut share) = (source.read(), shares.write(task));
+        let source = Mat::rows_of(&source, rows, s.width);
+        let to = MatMut::rows_of(&mut share, rows, s.width);
+        let part = |n: usize, size: usize| task * size..((task + 1) * size).min(n);
+        scratch::with(|room| {
+            if phase.is_multiple_of(2) {
+                let heads = part(s.heads, heads_of_part(&s));
+                of_heads(tier, &s, block, source, heads, to, room);
+            } else {
+                let units = part(block.inner.outputs, units_of_part(block));
+                of_units(tier, block, source, units, to, room);
+            }
+        });
+    };
+    Team::run(control, &work, |team| {
+        for (i, block) in blocks.iter().enumerate() {
+            control.check()?;
+            let halves = [
+                (
+                    block.attention_norm,
+                    s.heads.div_ceil(heads_of_part(&s)),
+                    block.output.bias,
+                ),
+                (
+                    block.outer_norm,
+                    block.inner.outputs.div_ceil(units_of_part(block)),
+                    block.outer.bias,
+                ),
+            ];
+            for (half, (norm, count, bias)) in halves.into_iter().enumerate() {
+                if s.norm_first {
+                    before(tier, &s, norm, &xs.read(), &mut normals.write(0));
+                }
+                team.phase(2 * i + half, count);
+                sum(tier, &shares.read()[..count * size], bias, &mut branch);
+                after(tier, &s, norm, &mut branch, &mut xs.write(0));
+            }
+        }
+        Ok(())
+    })
+}
 
-        let source = before(tier, &s, block.outer_norm, x, &mut normal);
-        let source = Mat::rows_of(source, rows, width);
-        let units = block.inner.outputs;
-        let size = units.div_ceil(PARTS).next_multiple_of(UNITS);
-        each_share(control, units, size, &mut shares, |units, share| {
-            let n = units.len();
-            scratch::with(|[_, middle, ..]| {
-                let middle = middle.take(rows * n);
-                let part = block.inner.columns(units.clone());
-                let to = MatMut::rows_of(middle, rows, n);
-                scratch::with_chain(|chain| part.run(tier, source, to, chain));
-                let part = block.outer.share(units);
-                let from = Mat::rows_of(middle, rows, n);
-                let to = MatMut::rows_of(share, rows, width);
-                scratch::with_chain(|chain| part.run(tier, from, to, chain));
-            });
-        })?;
-        let count = units.div_ceil(size);
-        let branch = sum(tier, &mut shares, rows * width, count, block.outer.bias);
-        after(tier, &s, block.outer_norm, branch, x);
-    }
-    Ok(())
+/// Heads of a part.
+fn heads_of_part(s: &Settings) -> usize {
+    s.heads.div_ceil(PARTS)
+}
+
+/// Inner units of a part.
+fn units_of_part(block: &Block) -> usize {
+    let most = block.inner.outputs.div_ceil(PARTS);
+    most.next_multiple_of(UNITS)
+}
+
+/// What some inner units add to the block's output of all steps.
+fn of_units(
+    tier: Tier,
+    block: &Block,
+    source: Mat,
+    units: Range<usize>,
+    to: MatMut,
+    [_, middle, ..]: &mut [Buffer; 4],
+) {
+    let (rows, n) = (source.rows(), units.len());
+    let middle = middle.take(rows * n);
+    let part = block.inner.columns(units.clone());
+    let out = MatMut::rows_of(middle, rows, n);
+    scratch::with_chain(|chain| part.run(tier, source, out, chain));
+    let part = block.outer.share(units);
+    let from = Mat::rows_of(middle, rows, n);
+    scratch::with_chain(|chain| part.run(tier, from, to, chain));
 }
 
 /// What some heads add to the attention's output of all steps.
@@ -331,34 +377,11 @@ fn of_heads(
     scratch::with_chain(|chain| part.run(tier, from, to, chain));
 }
 
-/// Calls `f` with each range of `size` of `0..n` and the place of what it adds, in parallel.
-fn each_share(
-    control: &Control,
-    n: usize,
-    size: usize,
-    shares: &mut [f32],
-    f: impl Fn(Range<usize>, &mut [f32]) + Sync,
-) -> Result<()> {
-    let room = shares.len() / PARTS;
-    let places = shares.chunks_exact_mut(room);
-    let mut tasks: Vec<_> = chunks(n, size).zip(places).collect();
-    each_mut(control, &mut tasks, |(range, share)| {
-        f(range.clone(), share);
-        Ok(())
-    })?;
-    Ok(())
-}
-
-/// The sum of the first `count` shares of `size` numbers and of a bias, in place of the first one.
-fn sum<'a>(
-    tier: Tier,
-    shares: &'a mut [f32],
-    size: usize,
-    count: usize,
-    bias: Option<&[f32]>,
-) -> &'a mut [f32] {
-    let (total, others) = shares.split_at_mut(size);
-    for share in others.chunks_exact(size).take(count - 1) {
+/// The sum of shares and of a bias.
+fn sum(tier: Tier, shares: &[f32], bias: Option<&[f32]>, total: &mut [f32]) {
+    let (first, others) = shares.split_at(total.len());
+    total.copy_from_slice(first);
+    for share in others.chunks_exact(total.len()) {
         add_assign(tier, total, share);
     }
     if let Some(bias) = bias {
@@ -366,7 +389,6 @@ fn sum<'a>(
             add_assign(tier, row, bias);
         }
     }
-    total
 }
 
 /// The same step by step, each of them divided.

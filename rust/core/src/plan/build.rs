@@ -10,9 +10,9 @@ use super::layers::embedding::Embedding;
 use super::layers::pool::{Kind, Pool};
 use super::options::{Options, Value};
 use super::recurrent::Recurrent;
-use super::team::MOST_PHASES;
 use super::wide::Wide;
 use crate::error::{Error, Result};
+use crate::team::MOST_PHASES;
 
 /// A layer in the plan's own terms.
 #[derive(Debug)]

@@ -20,7 +20,6 @@ pub mod options;
 mod predict;
 mod program;
 pub mod recurrent;
-mod team;
 mod train;
 mod wide;
 

@@ -161,10 +161,7 @@ impl<'a> Team<'a> {
         self.leader.wait(|| {
             self.done.load(Ordering::SeqCst) == tasks || self.broken.load(Ordering::SeqCst)
         });
-        assert!(
-            !self.broken.load(Ordering::SeqCst),
-            "a task of a plan panicked"
-        );
+        assert!(!self.broken.load(Ordering::SeqCst), "a task panicked");
     }
 
     /// Claims and does tasks of `phase` until none is left.
