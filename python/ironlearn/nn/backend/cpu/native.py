@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ironlearn.nn.backend.override import Override, Ready
+
 _F32 = np.dtype(np.float32)
 
 
-class native:
+class native(Override):
     """Mark a method of the CPU's operations as a native override.
 
-    The override is called when every float array among the arguments is float32 (those that are
-    not C-contiguous are copied into that order first) and `accepts`, if given, agrees; otherwise
-    the base operation of the same name is.
-
-    Parameters
-    ----------
-    accepts : callable, optional
-        Called with the override's arguments; tells whether the kernel takes them.
+    Native kernels take arguments whose float arrays are float32; those that are not C-contiguous
+    are copied into that order first.
     """
 
-    def __init__(self, accepts: Callable[..., bool] | None = None) -> None:
-        self._accepts = accepts
-
-    def __call__(self, method: Callable[..., Any]) -> Any:
-        """Mark `method`."""
-        return _Native(method, self._accepts)
-
-
-class _Native:
-    def __init__(self, method: Callable[..., Any], accepts: Callable[..., bool] | None) -> None:
-        self._method = method
-        self._accepts = accepts
-        self.__doc__ = method.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        method, accepts = self._method, self._accepts
-
-        @functools.wraps(method)
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            ready = [_ready(value) for value in args]
-            named = {key: _ready(value) for key, value in kwargs.items()}
-            if (
-                any(value is _OTHER for value in ready)
-                or any(value is _OTHER for value in named.values())
-                or (accepts is not None and not accepts(*ready, **named))
-            ):
-                return getattr(super(owner, self), name)(*args, **kwargs)
-            return method(self, *ready, **named)
-
-        setattr(owner, name, call)
+    @staticmethod
+    def ready(ops: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ready | None:
+        """Return the arguments in C order, or ``None`` where some are of other floats."""
+        values = [_ready(value) for value in args]
+        named = {key: _ready(value) for key, value in kwargs.items()}
+        if any(value is _OTHER for value in values) or any(
+            value is _OTHER for value in named.values()
+        ):
+            return None
+        return values, named
 
 
 _OTHER = object()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ironlearn.nn.backend.cuda.source import PRECISIONS, options, source
 from ironlearn.nn.backend.device import Array
+from ironlearn.nn.backend.override import Override, Ready
 
 #: Threads of a block where nothing else decides.
 THREADS = 256
@@ -148,51 +147,21 @@ def _passed(value: Any) -> Any:
     return value
 
 
-class fused:
+class fused(Override):
     """Mark a method of the GPU's operations as an override by a kernel.
 
-    The override is called when all float arrays among the arguments (and dtypes, where one is an
-    argument) are of one of the dtypes that kernels are compiled for (arrays that are not in C
-    order are copied into it first) and `accepts`, if given, agrees; otherwise the base operation
-    of the same name is.
-
-    Parameters
-    ----------
-    accepts : callable, optional
-        Called with the override's arguments; tells whether the kernel takes them.
+    Kernels take arguments whose float arrays (and dtypes, where one is an argument) are all of one
+    of the dtypes that they are compiled for; arrays that are not in C order are copied into it
+    first.
     """
 
-    def __init__(self, accepts: Callable[..., bool] | None = None) -> None:
-        self._accepts = accepts
-
-    def __call__(self, method: Callable[..., Any]) -> Any:
-        """Mark `method`."""
-        return _Fused(method, self._accepts)
-
-
-class _Fused:
-    def __init__(self, method: Callable[..., Any], accepts: Callable[..., bool] | None) -> None:
-        self._method = method
-        self._accepts = accepts
-        self.__doc__ = method.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        method, accepts = self._method, self._accepts
-
-        @functools.wraps(method)
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            seen: set[str] = set()
-            ready = [_ready(self.xp, value, seen) for value in args]
-            named = {key: _ready(self.xp, value, seen) for key, value in kwargs.items()}
-            if (
-                len(seen) != 1
-                or not seen <= PRECISIONS.keys()
-                or (accepts is not None and not accepts(*ready, **named))
-            ):
-                return getattr(super(owner, self), name)(*args, **kwargs)
-            return method(self, *ready, **named)
-
-        setattr(owner, name, call)
+    @staticmethod
+    def ready(ops: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ready | None:
+        """Return the arguments in C order, or ``None`` where their floats are no kernel's."""
+        seen: set[str] = set()
+        values = [_ready(ops.xp, value, seen) for value in args]
+        named = {key: _ready(ops.xp, value, seen) for key, value in kwargs.items()}
+        return (values, named) if len(seen) == 1 and seen <= PRECISIONS.keys() else None
 
 
 def _ready(xp: Any, value: Any, seen: set[str]) -> Any:
