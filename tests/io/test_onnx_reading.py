@@ -226,6 +226,8 @@ def test_shapes_that_the_file_computes() -> None:
         (["Max x zero y"], "relu"),
         (["Exp x a", "Neg x n", "Relu x r", "Abs x m", "Neg m e", "Exp e f", "Add f one g",
           "Log g h", "Add r h y"], "softplus"),
+        (["Greater x zero a", "Mul x hundredth b", "Where a x b y"], "leaky_relu"),
+        (["Less x zero a", "Where a zero x y"], "relu"),
         (["Mul x tenth a", "Mul a tenth b", "Max x b y"], "leaky_relu"),
         (["Pow x three a", "Mul a cubic b", "Add x b c", "Mul c root d", "Tanh d e",
           "Add one e f", "Mul x f g", "Mul half g y"], "gelu_tanh"),
@@ -233,7 +235,8 @@ def test_shapes_that_the_file_computes() -> None:
 )  # fmt: skip
 def test_activations_however_they_are_written(nodes: list[str], name: str) -> None:
     numbers = {"root2": 2**0.5, "one": 1, "half": 0.5, "zero": 0, "six": 6, "tenth": 0.1,
-               "three": 3, "cubic": 0.044715, "root": (2 / np.pi) ** 0.5}  # fmt: skip
+               "hundredth": 0.01, "three": 3, "cubic": 0.044715,
+               "root": (2 / np.pi) ** 0.5}  # fmt: skip
     parts = [line.split() for line in nodes]
     made_nodes = [node(p[0], " ".join(p[1:-1]), p[-1]) for p in parts]
     model = graph(made_nodes, ("N", 4), {n: np.float32(v) for n, v in numbers.items()})
@@ -446,6 +449,19 @@ def test_all_steps_and_the_last_one() -> None:
         node("Squeeze", "d zero"),
     ]
     there_and_here(graph(nodes, ("N", 5, 2), weights), normal(3, 5, 2), None)
+
+
+def test_columns_of_a_linear_map() -> None:
+    weights = {"w": normal(4, 6), "b": normal(6), "s": np.array([2]), "e": np.array([1 << 40]),
+               "two": np.array([2]), "z": np.array([0])}  # fmt: skip
+    nodes = [
+        node("MatMul", "x w", "a"),
+        node("Add", "a b", "c"),
+        node("Slice", "c z s two", "d"),
+        node("Slice", "c s e two", "f"),
+        node("Concat", "f d", axis=2),
+    ]
+    there_and_here(graph(nodes, ("N", "T", 4), weights), normal(2, 3, 4))
 
 
 @pytest.mark.parametrize("heads", [1, 2])

@@ -23,8 +23,8 @@ _CHANNELS_FIRST = (
     *("MaxPool", "Resize", "Upsample"),
 )
 _EITHER = (
-    *("Add", "Cast", "Clip", "Div", "Dropout", "Elu", "Identity", "LeakyRelu", "Max", "Min"),
-    *("Mul", "Neg", "Pad", "Relu", "Sigmoid", "Sub", "Tanh"),
+    *("Add", "Cast", "Clip", "Div", "Dropout", "Elu", "Greater", "Identity", "LeakyRelu"),
+    *("Max", "Min", "Mul", "Neg", "Pad", "Relu", "Sigmoid", "Sub", "Tanh", "Where"),
 )
 _RECURRENT = ("LSTM", "GRU", "RNN")
 #: How many times the numbers of a file a network and what leads to it may hold, as weights that

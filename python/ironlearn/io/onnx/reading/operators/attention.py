@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ironlearn.io.onnx.reading.builder import Builder, Symbol, one_number
+from ironlearn.io.onnx.reading.builder import Builder, Symbol
 from ironlearn.io.onnx.reading.file import Node
 from ironlearn.io.onnx.reading.operators import position
 from ironlearn.io.onnx.reading.values import Value, length, regroup
@@ -101,16 +101,6 @@ def _triangle(seen: Any) -> bool:
     length = seen.shape[-1]
     square = seen.shape[-2] == length and seen.size == length * length
     return square and np.array_equal(seen.reshape(length, length), np.tri(length, dtype=bool))
-
-
-def where(b: Builder, node: Node) -> Any:
-    """Where, of an attention's mask."""
-    name, kept, filler = (node.given(i) for i in range(3))
-    found = b.symbols.get(kept)
-    if not isinstance(found, Scores):
-        raise node.refuse("only the products within an attention are chosen from.")
-    order = b.symbols.get(name, b.constants.get(name))
-    return masked(node, found, order, one_number(b.constants.get(filler)))
 
 
 def attend(b: Builder, node: Node, found: Scores, values: Value) -> Value:
@@ -230,4 +220,17 @@ def split(b: Builder, node: Node) -> Any:
     return tuple(made)
 
 
-OPERATORS = {"Split": split, "Where": where}
+def columns(b: Builder, node: Node, value: Value, axis: int, start: int, stop: int) -> Value:
+    """Return some columns of a linear map, as one of their own: Slice."""
+    order = value.order()
+    if order is None or value.view[axis] != value.axes[-1]:
+        raise node.refuse("of computed values only columns of linear maps are taken.")
+    source, kernel, bias = linear_map(node, value)
+    part = slice(start, stop)
+    arrays = {"kernel": kernel[:, part], "bias": bias[part]}
+    if not len(arrays["bias"]):
+        raise node.refuse(f"from {start} to {stop} there are no columns.")
+    return b.add(Dense(len(arrays["bias"])), [source], order, arrays)
+
+
+OPERATORS = {"Split": split}

@@ -35,6 +35,9 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
 }
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "Add": np.add,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
     "Div": np.divide,
     "Max": np.maximum,
     "Min": np.minimum,
@@ -53,8 +56,11 @@ def _then(b: Builder, node: Node, value: Value, apply: Callable[[Any], Any]) -> 
     return replace(value, function=function, step=step, cost=value.cost + 1)
 
 
-def unary(b: Builder, node: Node) -> Value:
-    """Operators without settings."""
+def unary(b: Builder, node: Node) -> Any:
+    """Operators without settings; of constants they are computed at once."""
+    name = node.given(0)
+    if name in b.constants:
+        return _UNARY[node.kind](b.constant(name, "its input"))
     return _then(b, node, b.raw(node.given(0)), _UNARY[node.kind])
 
 
@@ -182,7 +188,8 @@ def _folded(b: Builder, node: Node, names: list[str], apply: Any) -> Any:
     with np.errstate(all="ignore"):
         if node.kind == "Div" and kind.kind in "iu":
             apply = np.floor_divide
-        return np.asarray(functools.reduce(apply, arrays)).astype(kind)
+        found = np.asarray(functools.reduce(apply, arrays))
+        return found if found.dtype == bool else found.astype(kind)
 
 
 def _of_two(b: Builder, node: Node, apply: Any, one: Value, other: Value) -> Value:
@@ -197,6 +204,40 @@ def _of_two(b: Builder, node: Node, apply: Any, one: Value, other: Value) -> Val
 
 def _or_itself(function: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
     return (lambda x: x) if function is None else function
+
+
+def where(b: Builder, node: Node) -> Any:
+    """Where, of an attention's mask or in an activation."""
+    name, kept, filler = (node.given(i) for i in range(3))
+    found = b.symbols.get(kept)
+    if not isinstance(found, attention.Scores):
+        return _chosen(b, node, (name, kept, filler))
+    order = b.symbols.get(name, b.constants.get(name))
+    return attention.masked(node, found, order, one_number(b.constants.get(filler)))
+
+
+def _chosen(b: Builder, node: Node, names: tuple[str, str, str]) -> Value:
+    """Return an elementwise choice between functions of one value, and numbers."""
+    values = {name: b.raw(name) for name in names if name in b.values}
+    numbers = {name: one_number(b.constants.get(name)) for name in names if name not in values}
+    cost = sum(value.cost for value in values.values()) + 1
+    one = next(iter(values.values()), None)
+    if (
+        one is None
+        or None in numbers.values()
+        or cost > _MOST
+        or any(v.part != one.part or v.view != one.view for v in values.values())
+    ):
+        raise node.refuse("it chooses from other things than functions of one value and numbers.")
+
+    def part(name: str, x: Any) -> Any:
+        return _or_itself(values[name].function)(x) if name in values else numbers[name]
+
+    def function(x: Any) -> Any:
+        return np.where(*(part(name, x) for name in names))
+
+    step = Step(node, tuple(values[name] for name in names if name in values), np.where)
+    return replace(one, function=function, step=step, cost=cost)
 
 
 def _of_channels(b: Builder, node: Node, value: Value, constant: Any, swapped: bool) -> Value:
@@ -243,4 +284,5 @@ OPERATORS = {
     "Gelu": gelu,
     "HardSigmoid": hard_sigmoid,
     "LeakyRelu": leaky_relu,
+    "Where": where,
 }

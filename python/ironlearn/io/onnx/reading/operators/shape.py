@@ -203,9 +203,11 @@ def concat(b: Builder, node: Node) -> Any:
     return b.join(Merge("concat"), values, b.axis(axis, values[0].rank))
 
 
-def slices(b: Builder, node: Node) -> NDArray[Any]:
-    """Slice, of shapes."""
-    found = _small(b, node)
+def slices(b: Builder, node: Node) -> Any:
+    """Slice, of shapes, and of columns of linear maps."""
+    name = node.given(0)
+    found = b.value(name) if name in b.values else _small(b, node)
+    rank = found.rank if isinstance(found, Value) else found.ndim
     if b.opset < 10:
         starts, ends = list(node.get("starts", ())), list(node.get("ends", ()))
         axes = list(node.get("axes", tuple(range(len(starts)))))
@@ -216,9 +218,14 @@ def slices(b: Builder, node: Node) -> NDArray[Any]:
         steps = b.integers(node.given(4), "steps") if node.given(4) else [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise node.refuse("its bounds do not fit each other.")
-    key = [slice(None)] * found.ndim
+    if isinstance(found, Value):
+        if len(axes) != 1 or steps != [1]:
+            raise node.refuse("of computed values only columns of linear maps are taken.")
+        axis = b.axis(axes[0], rank)
+        return attention.columns(b, node, found, axis, starts[0], ends[0])
+    key = [slice(None)] * rank
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        key[b.axis(axis, found.ndim)] = slice(start, end, step)
+        key[b.axis(axis, rank)] = slice(start, end, step)
     return found[tuple(key)]
 
 
