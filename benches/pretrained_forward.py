@@ -12,7 +12,7 @@ take the same single-precision input. The weights come from packages:
 A round is one call of each library, in an order that changes from round to round, with a pause
 before each call in which the threads of the library before it stop spinning. Best and median are
 kept of the time on the wall and of the processors' time that all threads of the process used; where
-other programs compute meanwhile, the second tells more. Beside them stands the largest difference
+other programs compute meanwhile (``load_average`` well above the threads), the second tells more. Beside them stands the largest difference
 of any output from PyTorch's.
 """
 
@@ -221,6 +221,7 @@ def measure(name: str, calls: dict[str, Call], rounds: int, seconds: float) -> d
         "samples": samples,
         "sizes": list(sizes),
         "rounds": done,
+        "load_average": round(os.getloadavg()[0], 1),
         "libraries": {
             library: {
                 "best_ms": round(1e3 * min(wall[library]), 3),
