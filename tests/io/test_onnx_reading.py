@@ -244,6 +244,20 @@ def test_activations_however_they_are_written(nodes: list[str], name: str) -> No
     assert repr(network) == f"Sequential(layers=[Activation(activation={name!r})])"
 
 
+@pytest.mark.parametrize(
+    ("first", "layer"), [("Mul x tenth z", "Scale"), ("Tanh x z", "Activation")]
+)
+def test_an_activation_after_something_else(first: str, layer: str) -> None:
+    lines = [first, "Div z root2 a", "Erf a b", "Add b one c", "Mul z c d", "Mul d half e",
+             "Greater e zero f", "Mul e tenth g", "Where f e g h", "Mul h hundred y"]  # fmt: skip
+    numbers = {"root2": 2**0.5, "one": 1, "half": 0.5, "zero": 0, "tenth": 0.01, "hundred": 100}
+    parts = [line.split() for line in lines]
+    nodes = [node(p[0], " ".join(p[1:-1]), p[-1]) for p in parts]
+    model = graph(nodes, ("N", 4), {n: np.float32(v) for n, v in numbers.items()})
+    _, network = there_and_here(model, 3 * normal(50, 4))
+    assert kinds(network) == [layer, "Activation", "Activation", "Scale"]
+
+
 def test_functions_that_meet_in_the_middle() -> None:
     # Neither is an activation as a whole; in parts they are.
     nodes = [

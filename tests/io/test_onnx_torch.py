@@ -155,6 +155,31 @@ def test_the_last_step_of_a_sequence(kind: str, how: str) -> None:
         assert [type(layer).__name__ for layer in network.layers][1:] == ["Dense"]
 
 
+def test_a_block_of_a_transformer() -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.all, self.out = nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+            self.dense = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8))
+
+        def forward(self, x: Any) -> Any:
+            n, steps, width = x.shape
+            parts = self.all(self.norm(x)).chunk(3, -1)
+            heads = (part.view(n, steps, 2, 4).transpose(1, 2) for part in parts)
+            y = torch.nn.functional.scaled_dot_product_attention(*heads)
+            x = x + self.out(y.transpose(1, 2).reshape(n, steps, width))
+            return x + self.dense(x)
+
+    torch.manual_seed(0)
+    network: Any = check(Net(), torch.randn(3, 7, 8), None)
+    assert [type(layer).__name__ for layer in network.layers[:2]] == [
+        *("LayerNorm", "MultiHeadAttention"),
+    ]
+
+
 def test_texts_and_convolution_of_sequences() -> None:
     torch = pytest.importorskip("torch")
     nn = torch.nn

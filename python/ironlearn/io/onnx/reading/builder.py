@@ -271,13 +271,15 @@ class Builder:
             return simple
         now, self.node = self.node, step.node
         try:
-            settled = [self.settle(operand) for operand in step.operands]
-            if len(settled) == 2:
-                return self.merged(step.node, settled)
-            if step.operands[0].function is not None:
-                simple = self._simple(settled[0], step.apply)
-                if simple is not None:
-                    return simple
+            for before in _before(value):
+                # Perhaps one activation, and something else before it; the longest that is one.
+                rest = _from(before, value)
+                if rest is not None and functions.known_as(rest):
+                    found = self._simple(self.settle(before), rest)
+                    assert found is not None
+                    return found
+            if len(step.operands) == 2:
+                return self.merged(step.node, [self.settle(part) for part in step.operands])
             raise step.node.refuse(
                 "what it computes is none of the activations "
                 f"{', '.join(functions.NAMES)}, nor a factor and an offset."
@@ -332,6 +334,32 @@ class Builder:
                 raise self.node.refuse("it joins along the batch's axis.")
             layer = Merge(layer.mode, place)
         return self.add(layer, arranged, order)
+
+
+def _before(value: Value) -> list[Value]:
+    """Return what a function is made of, the earliest first."""
+    found: dict[int, Value] = {}
+    waiting = list(value.step.operands)
+    while waiting:
+        one = waiting.pop()
+        if one.function is not None and id(one) not in found:
+            found[id(one)] = one
+            waiting.extend(one.step.operands)
+    return sorted(found.values(), key=lambda one: one.cost)
+
+
+def _from(before: Value, value: Value) -> Callable[[Any], Any] | None:
+    """Return the function from one value to a later one, if it is a function of that alone."""
+    if value is before:
+        return lambda x: x
+    if value.function is None:
+        return None
+    parts = [_from(before, operand) for operand in value.step.operands]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    apply = value.step.apply
+    return lambda x: apply(*(part(x) for part in known))
 
 
 def _same_lengths(layer: Layer, source: Value) -> list[Atom]:

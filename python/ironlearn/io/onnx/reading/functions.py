@@ -61,6 +61,11 @@ def line(function: Function) -> tuple[float, float] | None:
     return (slope, offset) if straight and held else None
 
 
+def known_as(function: Function) -> bool:
+    """Tell whether a function is an activation or a straight line."""
+    return activation(function) is not None or line(function) is not None
+
+
 def _values(function: Function) -> Any:
     with np.errstate(all="ignore"):
         found = np.asarray(function(_GRID), dtype=np.float64)

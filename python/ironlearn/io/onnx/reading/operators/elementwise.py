@@ -230,14 +230,17 @@ def _chosen(b: Builder, node: Node, names: tuple[str, str, str]) -> Value:
     ):
         raise node.refuse("it chooses from other things than functions of one value and numbers.")
 
-    def part(name: str, x: Any) -> Any:
-        return _or_itself(values[name].function)(x) if name in values else numbers[name]
+    def apply(*given: Any) -> Any:
+        rest = iter(given)
+        chosen: list[Any] = [next(rest) if name in values else numbers[name] for name in names]
+        return np.where(*chosen)
 
-    def function(x: Any) -> Any:
-        return np.where(*(part(name, x) for name in names))
-
-    step = Step(node, tuple(values[name] for name in names if name in values), np.where)
-    return replace(one, function=function, step=step, cost=cost)
+    operands = tuple(values[name] for name in names if name in values)
+    parts = [_or_itself(operand.function) for operand in operands]
+    step = Step(node, operands, apply)
+    return replace(
+        one, function=lambda x: apply(*(part(x) for part in parts)), step=step, cost=cost
+    )
 
 
 def _of_channels(b: Builder, node: Node, value: Value, constant: Any, swapped: bool) -> Value:
