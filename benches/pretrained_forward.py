@@ -12,8 +12,8 @@ take the same single-precision input. The weights come from packages:
 A round is one call of each library, in an order that changes from round to round, with a pause
 before each call in which the threads of the library before it stop spinning. Best and median are
 kept of the time on the wall and of the processors' time that all threads of the process used; where
-other programs compute meanwhile (``load_average`` well above the threads), the second tells more. Beside them stands the largest difference
-of any output from PyTorch's.
+other programs compute meanwhile (``load_average`` well above the threads), the second tells more.
+Beside them stands the largest difference of any output from PyTorch's.
 """
 
 from __future__ import annotations
