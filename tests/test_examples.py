@@ -25,6 +25,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "compare_models": ([], "random_forest"),
     "pipeline": ([], "accuracy 0.8"),
     "onnx_export": ([], "equal labels: True"),
+    "onnx_networks": ([], "equal labels: True"),
     "unchanged_sklearn": ([], "the forest came from sklearn"),
     "serving": ([], "scikit-learn was loaded: False"),
 }

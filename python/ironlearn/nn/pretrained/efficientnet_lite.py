@@ -95,6 +95,10 @@ class EfficientNetLite0(Layer):
         y = F.mean(self.features(x, mode), axis=(1, 2))
         return y if self.top is None else self.top(y, mode)
 
+    def preprocess(self, picture: Any) -> NDArray[np.float32]:
+        """Return a picture as the network takes it, (224, 224, 3); see `preprocess`."""
+        return preprocess(picture)
+
     def load_torch(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Take the weights of a PyTorch checkpoint of this network.
 
