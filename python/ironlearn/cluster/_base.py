@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array
 from ironlearn import _core, _csr, _gpu, _modelfile
 from ironlearn._frames import validate_data
 from ironlearn.base import Estimator, check_weights
-from ironlearn.cluster._gpu import distances, nearest
+from ironlearn.cluster._gpu import distances, nearest, squared_distances_to
 
 Weights = NDArray[np.float64] | None
 
@@ -162,7 +162,7 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         """
         xp = _gpu.module_of(X)
         if xp is not None:
-            return nearest(xp, *self._on_gpu(X, xp))[0]
+            return nearest(xp, *self._on_gpu(X, xp))
         rows = self._rows(X)
         return self._model.predict(rows, n_threads=self._n_threads())
 
@@ -184,7 +184,8 @@ class CentroidEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Clust
         """
         xp = _gpu.module_of(X)
         if xp is not None:
-            squares = nearest(xp, *self._on_gpu(X, xp))[1]
+            model, X = self._on_gpu(X, xp)
+            squares = squared_distances_to(xp, model, X, nearest(xp, model, X))
             weights = check_weights(sample_weight, X.shape[0])
             if weights is not None:
                 squares = squares * xp.asarray(weights)

@@ -19,18 +19,29 @@ def _sent(xp: Any, model: Any, dtype: Any) -> tuple[Any, Any, Any]:
     return centres, xp.asarray(np.ascontiguousarray(offset, dtype)), (centres * centres).sum(axis=1)
 
 
-def nearest(xp: Any, model: Any, X: Any) -> tuple[Any, Any]:
-    """Return each row's nearest centre (the first among equals) and its squared distance."""
+def nearest(xp: Any, model: Any, X: Any) -> Any:
+    """Return each row's nearest centre, the first among equals."""
     centres, offset, squares = _sent(xp, model, X.dtype)
     labels = xp.empty(X.shape[0], np.int32)
-    least = xp.empty(X.shape[0], X.dtype)
+    # With -2 in the smaller factor and |c|^2 added in place the table is written once, changed once
+    # and read once.
+    factor = xp.ascontiguousarray(-2 * centres.T)
     for block in _gpu.blocks(X.shape[0], len(centres), X.dtype.itemsize):
-        rows = X[block] - offset
+        table = xp.matmul(X[block] - offset, factor)
         # A row's own square does not change which centre is the nearest.
-        table = squares - 2 * xp.matmul(rows, centres.T)
+        table += squares
         labels[block] = table.argmin(axis=1)
-        least[block] = table.min(axis=1) + (rows * rows).sum(axis=1)
-    return labels, xp.maximum(least, 0)
+    return labels
+
+
+def squared_distances_to(xp: Any, model: Any, X: Any, labels: Any) -> Any:
+    """Return the squared distance of each row to the centre that it belongs to."""
+    centres, offset, _ = _sent(xp, model, X.dtype)
+    out = xp.empty(X.shape[0], X.dtype)
+    for block in _gpu.blocks(X.shape[0], X.shape[1], X.dtype.itemsize):
+        difference = X[block] - offset - centres[labels[block]]
+        out[block] = (difference * difference).sum(axis=1)
+    return out
 
 
 def distances(xp: Any, model: Any, X: Any) -> Any:
