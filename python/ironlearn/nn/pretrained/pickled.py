@@ -18,6 +18,10 @@ from ironlearn.exceptions import ModelFileError
 #: Instructions of one file: more than any real checkpoint has.
 MAX_INSTRUCTIONS = 20_000_000
 
+#: The newest protocol of pickles.
+_PROTOCOL = 5
+#: Instructions with a number in decimal text, and how many letters may follow it.
+_TEXTS = {"INT": (0,), "LONG": (0, 1)}
 _MARK = object()
 
 _VALUES = frozenset(
@@ -46,7 +50,6 @@ _VALUES = frozenset(
 )
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _KEYS = (str, int, float, bool, type(None))
-_SKIPPED = frozenset({"PROTO", "FRAME"})
 
 
 class Global:
@@ -126,22 +129,41 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, file: IO[bytes]) -> Any:
-        for count, (code, argument, _) in enumerate(pickletools.genops(file)):
+        frame_end = 0
+        for count, (code, argument, place) in enumerate(pickletools.genops(file)):
             if count > MAX_INSTRUCTIONS:
                 raise ModelFileError(f"the pickle has more than {MAX_INSTRUCTIONS} instructions.")
             name = code.name
+            # A frame holds whole instructions, and no other frame.
+            inside = frame_end > (place or 0)
+            if inside and (name == "FRAME" or file.tell() > frame_end):
+                raise ModelFileError("the pickle's frames do not fit its instructions.")
+            if name in _TEXTS and type(argument) is int:
+                # Python reads leading zeros as an octal number, or not at all.
+                length = file.tell() - (place or 0) - 2
+                if length - len(str(argument)) not in _TEXTS[name]:
+                    raise ModelFileError("the pickle has a number with more digits than it needs.")
             if name in _VALUES:
                 self.stack.append(argument)
             elif name in _CONSTANTS:
                 self.stack.append(_CONSTANTS[name])
+            elif name == "FRAME":
+                frame_end = file.tell() + int(argument or 0)
             elif name == "STOP":
+                if frame_end > file.tell():
+                    raise ModelFileError("the pickle ends before what it says is its length.")
                 (answer,) = self.stack
                 if answer is _MARK:
                     raise ModelFileError("the pickle's marks do not fit.")
                 if isinstance(answer, Global):
                     raise ModelFileError(f"the pickle is nothing but the name {answer.name}.")
                 return answer
-            elif name not in _SKIPPED:
+            elif name == "PROTO":
+                if int(argument or 0) > _PROTOCOL:
+                    raise ModelFileError(
+                        f"the pickle has the protocol {argument}, known are 0 to {_PROTOCOL}."
+                    )
+            else:
                 step = getattr(self, f"_{name.lower()}", None)
                 if step is None:
                     raise ModelFileError(

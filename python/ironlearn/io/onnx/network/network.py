@@ -55,7 +55,7 @@ def given(writer: Writer, layer: Layer, dtype: str, name: str = "X") -> Value:
     kind = _first(layer)
     if type(kind).__name__ in _OF_NUMBERS:
         return value(graph.input(name, np.int64, *_free(shape)), shape)
-    if dtype == "uint8" and hasattr(kind, "preprocess"):
+    if dtype == "uint8" and hasattr(kind, "preprocess") and type(kind).__name__ not in _BYTES:
         raise InvalidParameterError(
             f"The 'dtype' parameter of to_onnx cannot be 'uint8' for a {type(kind).__name__}: it "
             "takes what its preprocess gives, in floating point."
