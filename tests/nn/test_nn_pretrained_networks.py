@@ -116,6 +116,17 @@ def test_weights_of_other_networks_are_named() -> None:
         net().load_huggingface(arrays)(Tensor(np.zeros((1, 13), np.int64)))
 
 
+def test_weights_of_a_bert_that_do_not_fit_leave_the_former() -> None:
+    net = BertEncoder(30, WIDTH, 2, HEADS, INNER, 12).load_huggingface(bert_arrays())
+    before = [parameter.data.copy() for parameter in net.parameters()]
+    other = {name: 2 * value for name, value in bert_arrays().items()}
+    other.pop("encoder.layer.1.output.dense.bias")
+    with pytest.raises(ModelFileError, match="lack"):
+        net.load_huggingface(other)
+    for parameter, was in zip(net.parameters(), before, strict=True):
+        np.testing.assert_array_equal(parameter.data, was)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

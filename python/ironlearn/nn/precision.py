@@ -129,7 +129,7 @@ class Precision:
     def __init__(self, name: str, network: Layer, device: Device) -> None:
         if name not in PRECISIONS:
             raise InvalidParameterError(f"precision must be one of {PRECISIONS}, got {name!r}.")
-        if name == "tf32" and not hasattr(device, "tf32"):
+        if name == "tf32" and device.tf32() is None:
             raise InvalidParameterError(
                 f"precision='tf32' needs a GPU, the device is {device.name}."
             )
@@ -148,8 +148,7 @@ class Precision:
 
     def computing(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context to compute in: what the precision asks for holds there."""
-        if self.name == "tf32":
-            context: contextlib.AbstractContextManager[Any] = self.device.tf32()  # type: ignore[attr-defined]
+        if self.name == "tf32" and (context := self.device.tf32()) is not None:
             return context
         if self.scale is not None:
             # Gradients may overflow, that is how the factor is found.

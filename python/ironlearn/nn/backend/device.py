@@ -61,6 +61,10 @@ class Device:
         """Return a context in which new arrays are this device's."""
         return contextlib.nullcontext()
 
+    def tf32(self) -> contextlib.AbstractContextManager[Any] | None:
+        """Return a context in which products round their factors; ``None`` without such."""
+        return None
+
     def synchronize(self) -> None:
         """Wait until everything queued is done."""
 

@@ -19,6 +19,7 @@ from ironlearn.nn.layers.normalization import LayerNorm
 from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.layers.transformer import TransformerEncoderBlock, encode
 from ironlearn.nn.pretrained.layout import Weights
+from ironlearn.nn.pretrained.loading import loading
 
 
 class BertEncoder(Layer):
@@ -159,37 +160,40 @@ class BertEncoder(Layer):
         """
         if not self.built:
             initialize(self, (None,))
-        prefix = "bert." if any(name.startswith("bert.") for name in arrays) else ""
-        weights = Weights(arrays, prefix)
-        width, inner = self.hidden_size, self.intermediate_size
-        tables = weights.within("embeddings")
-        for layer, name in (
-            (self.words, "word_embeddings"),
-            (self.places, "position_embeddings"),
-            (self.segments, "token_type_embeddings"),
-        ):
-            layer.embeddings.data = tables.take(f"{name}.weight", (layer.input_dim, width))
-        _load_norm(self.norm, tables.within("LayerNorm"), width)
-        for i, block in enumerate(self.blocks):
-            part = weights.within(f"encoder.layer.{i}")
-            own = part.within("attention.self")
-            names = ("query", "key", "value")
-            attention = block.attention
-            attention.kernel.data = np.ascontiguousarray(
-                np.concatenate([own.dense(f"{n}.weight", width, width) for n in names], axis=1)
-            )
-            attention.bias.data = np.concatenate([own.take(f"{n}.bias", (width,)) for n in names])
-            out = part.within("attention.output")
-            attention.output_kernel.data = out.dense("dense.weight", width, width)
-            attention.output_bias.data = out.take("dense.bias", (width,))
-            _load_norm(block.attention_norm, out.within("LayerNorm"), width)
-            block.inner.kernel.data = part.dense("intermediate.dense.weight", width, inner)
-            block.inner.bias.data = part.take("intermediate.dense.bias", (inner,))
-            block.outer.kernel.data = part.dense("output.dense.weight", inner, width)
-            block.outer.bias.data = part.take("output.dense.bias", (width,))
-            _load_norm(block.outer_norm, part.within("output.LayerNorm"), width)
-        # Poolers and heads may be left, but no further blocks.
-        weights.within("encoder").finish()
+        with loading(self, arrays):
+            prefix = "bert." if any(name.startswith("bert.") for name in arrays) else ""
+            weights = Weights(arrays, prefix)
+            width, inner = self.hidden_size, self.intermediate_size
+            tables = weights.within("embeddings")
+            for layer, name in (
+                (self.words, "word_embeddings"),
+                (self.places, "position_embeddings"),
+                (self.segments, "token_type_embeddings"),
+            ):
+                layer.embeddings.data = tables.take(f"{name}.weight", (layer.input_dim, width))
+            _load_norm(self.norm, tables.within("LayerNorm"), width)
+            for i, block in enumerate(self.blocks):
+                part = weights.within(f"encoder.layer.{i}")
+                own = part.within("attention.self")
+                names = ("query", "key", "value")
+                attention = block.attention
+                attention.kernel.data = np.ascontiguousarray(
+                    np.concatenate([own.dense(f"{n}.weight", width, width) for n in names], axis=1)
+                )
+                attention.bias.data = np.concatenate(
+                    [own.take(f"{n}.bias", (width,)) for n in names]
+                )
+                out = part.within("attention.output")
+                attention.output_kernel.data = out.dense("dense.weight", width, width)
+                attention.output_bias.data = out.take("dense.bias", (width,))
+                _load_norm(block.attention_norm, out.within("LayerNorm"), width)
+                block.inner.kernel.data = part.dense("intermediate.dense.weight", width, inner)
+                block.inner.bias.data = part.take("intermediate.dense.bias", (inner,))
+                block.outer.kernel.data = part.dense("output.dense.weight", inner, width)
+                block.outer.bias.data = part.take("output.dense.bias", (width,))
+                _load_norm(block.outer_norm, part.within("output.LayerNorm"), width)
+            # Poolers and heads may be left, but no further blocks.
+            weights.within("encoder").finish()
         return self
 
     @classmethod

@@ -13,10 +13,10 @@ from ironlearn.nn.autograd import Tensor
 from ironlearn.nn.layers.base import INFERENCE, Layer, Mode, Shape
 from ironlearn.nn.layers.conv import Conv2D
 from ironlearn.nn.layers.dense import Dense
-from ironlearn.nn.layers.sequential import initialize
 from ironlearn.nn.pretrained.folded import load_folded
 from ironlearn.nn.pretrained.inverted_residual import InvertedResidual
 from ironlearn.nn.pretrained.layout import Weights
+from ironlearn.nn.pretrained.loading import loading
 from ironlearn.nn.pretrained.residual_chain import run_residuals
 
 #: Repeats, kernel, stride, expansion, channels: the stages of the network.
@@ -117,21 +117,20 @@ class EfficientNetLite0(Layer):
         ModelFileError
             The weights are of another network; the first array that does not fit is named.
         """
-        if not self.built:
-            initialize(self, (224, 224, 3))
-        weights = Weights(arrays)
-        load_folded(self.stem, weights, "_conv_stem.weight", "_bn0", _EPS)
-        for i, block in enumerate(self.blocks):
-            part = weights.within(f"_blocks.{i}")
-            if block.expand is not None:
-                load_folded(block.expand, part, "_expand_conv.weight", "_bn0", _EPS)
-            load_folded(block.depthwise, part, "_depthwise_conv.weight", "_bn1", _EPS)
-            load_folded(block.project, part, "_project_conv.weight", "_bn2", _EPS)
-        load_folded(self.head, weights, "_conv_head.weight", "_bn1", _EPS)
-        if self.top is not None:
-            self.top.kernel.data = weights.dense("_fc.weight", 1280, 1000)
-            self.top.bias.data = weights.take("_fc.bias", (1000,))
-        weights.finish("_fc.", "num_batches_tracked")
+        with loading(self, arrays):
+            weights = Weights(arrays)
+            load_folded(self.stem, weights, "_conv_stem.weight", "_bn0", _EPS)
+            for i, block in enumerate(self.blocks):
+                part = weights.within(f"_blocks.{i}")
+                if block.expand is not None:
+                    load_folded(block.expand, part, "_expand_conv.weight", "_bn0", _EPS)
+                load_folded(block.depthwise, part, "_depthwise_conv.weight", "_bn1", _EPS)
+                load_folded(block.project, part, "_project_conv.weight", "_bn2", _EPS)
+            load_folded(self.head, weights, "_conv_head.weight", "_bn1", _EPS)
+            if self.top is not None:
+                self.top.kernel.data = weights.dense("_fc.weight", 1280, 1000)
+                self.top.bias.data = weights.take("_fc.bias", (1000,))
+            weights.finish("_fc.", "num_batches_tracked")
         return self
 
 

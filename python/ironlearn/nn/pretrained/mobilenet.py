@@ -21,7 +21,7 @@ from ironlearn.nn.pretrained.keras_layout import KerasWeights
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.pictures import preprocess
 from ironlearn.nn.pretrained.residual_chain import run_residuals
-from ironlearn.nn.pretrained.variant import check_variant, loading
+from ironlearn.nn.pretrained.variant import check_variant, loading_variant
 
 #: Repeats, stride, expansion, channels: the stages of the network.
 STAGES = (
@@ -163,7 +163,7 @@ class MobileNetV2(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        with loading(self, arrays, "torch", self._pad):
+        with loading_variant(self, arrays, "torch", self._pad):
             weights, eps = Weights(arrays), _EPS["torch"]
             load_folded(self.stem, weights, "features.0.0.weight", "features.0.1", eps)
             for i, block in enumerate(self.blocks):
@@ -202,7 +202,7 @@ class MobileNetV2(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        with loading(self, arrays, "keras", self._pad):
+        with loading_variant(self, arrays, "keras", self._pad):
             weights, eps = KerasWeights(arrays), _EPS["keras"]
             load_folded_keras(self.stem, weights, "Conv1", "bn_Conv1", eps)
             for i, block in enumerate(self.blocks):

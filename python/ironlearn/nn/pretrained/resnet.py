@@ -16,8 +16,8 @@ from ironlearn.nn.layers.dense import Dense
 from ironlearn.nn.layers.pooling import MaxPool2D
 from ironlearn.nn.pretrained.folded import load_folded
 from ironlearn.nn.pretrained.layout import Weights
+from ironlearn.nn.pretrained.loading import loading
 from ironlearn.nn.pretrained.pictures import preprocess
-from ironlearn.nn.pretrained.variant import loading
 
 #: Channels and stride of each stage of two blocks.
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
@@ -79,7 +79,6 @@ class ResNet18(Layer):
     def __init__(self, include_top: bool = True, classes: int = 1000) -> None:
         self.include_top = include_top
         self.classes = positive("ResNet18", "classes", classes)
-        self.variant = "torch"
         self.stem = Conv2D(64, 7, 2, 3, "relu")
         self.pool = MaxPool2D(3, 2, 1)
         self.blocks: list[_Block] = []
@@ -137,7 +136,7 @@ class ResNet18(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        with loading(self, arrays, "torch"):
+        with loading(self, arrays):
             weights = Weights(arrays)
             load_folded(self.stem, weights, "conv1.weight", "bn1", _EPS)
             for i, block in enumerate(self.blocks):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ironlearn.exceptions import InvalidParameterError
-from ironlearn.nn.initializers import blank
-from ironlearn.nn.layers.sequential import initialize
+from ironlearn.nn.pretrained.loading import loading
 
 VARIANTS = ("torch", "keras")
 
@@ -30,38 +28,32 @@ def check_variant(owner: str, value: Any) -> str:
 
 
 @contextlib.contextmanager
-def loading(
+def loading_variant(
     network: Any,
     arrays: Mapping[str, NDArray[Any]],
     variant: str,
     changed: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """Make `network` ready for weights of a variant; where they do not fit, give the former back.
+    """Make `network` ready for weights of a variant, as `loading` does.
 
     Parameters
     ----------
     network : Layer
-        With an attribute ``variant``; built for 224 x 224 pictures unless it was.
+        With an attribute ``variant``, which is given back as well where the weights do not fit.
     arrays : mapping of str to ndarray
-        The weights; nothing is drawn for a network that was not built, since they replace it.
+        The weights.
     variant : {"torch", "keras"}
         Whose weights they are.
     changed : callable
         Called whenever the variant was set.
     """
     before = network.variant
-    if not network.built:
-        with blank(limit=max(200_000_000, *(math.prod(a.shape) for a in arrays.values()), 0)):
-            initialize(network, (224, 224, 3))
-    # Loading puts other arrays in place and changes none.
-    held = [(parameter, parameter.data) for parameter in network.parameters()]
-    network.variant = variant
-    changed()
-    try:
-        yield
-    except BaseException:
-        network.variant = before
+    with loading(network, arrays):
+        network.variant = variant
         changed()
-        for parameter, data in held:
-            parameter.data = data
-        raise
+        try:
+            yield
+        except BaseException:
+            network.variant = before
+            changed()
+            raise

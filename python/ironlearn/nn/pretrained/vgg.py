@@ -20,7 +20,7 @@ from ironlearn.nn.layers.sequential import Sequential
 from ironlearn.nn.pretrained.keras_layout import KerasWeights
 from ironlearn.nn.pretrained.layout import Weights
 from ironlearn.nn.pretrained.pictures import preprocess
-from ironlearn.nn.pretrained.variant import check_variant, loading
+from ironlearn.nn.pretrained.variant import check_variant, loading_variant
 
 #: Channels of the convolutions of each block; a maximum of 2 x 2 cells follows each block.
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -123,7 +123,7 @@ class VGG16(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        with loading(self, arrays, "torch"):
+        with loading_variant(self, arrays, "torch"):
             weights = Weights(arrays)
             place = 0
             for block in self.blocks:
@@ -165,7 +165,7 @@ class VGG16(Layer):
             The weights are of another network; the first array that does not fit is named with
             both shapes.
         """
-        with loading(self, arrays, "keras"):
+        with loading_variant(self, arrays, "keras"):
             weights = KerasWeights(arrays)
             for i, block in enumerate(self.blocks):
                 convolutions = [layer for layer in block.layers if isinstance(layer, Conv2D)]
