@@ -9,7 +9,6 @@ and device and every wait for the device, fills `empty` with NaN, and runs kerne
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
 import types
@@ -21,6 +20,16 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from standin.compiled import Compiled
+from standin.runtime import (
+    Core,
+    Counts,
+    Cuda,
+    Device,
+    MemoryPool,
+    counts,
+    current,
+    pool,
+)
 
 _API = json.loads(Path(__file__).with_name("cupy_api.json").read_text())
 _UFUNCS = frozenset(_API["ufuncs"])
@@ -63,30 +72,9 @@ _HOST_ANSWERS = frozenset(
         "min_scalar_type",
     }
 )
-#: How many devices there are.
-DEVICES = 2
 _CREATING = frozenset({"empty", "empty_like"})
 #: Methods that move nothing: any device may be the current one.
 _VIEWING = frozenset({"reshape", "squeeze", "swapaxes", "transpose", "view"})
-
-
-@dataclasses.dataclass
-class Counts:
-    """What crossed between host and device since the last `reset`."""
-
-    to_device: int = 0
-    to_host: int = 0
-    waits: int = 0
-    launches: int = 0
-
-    def reset(self) -> None:
-        """Start again at 0."""
-        self.to_device = self.to_host = self.waits = self.launches = 0
-
-
-counts = Counts()
-#: Numbers of the devices that contexts have made the current one; the last is.
-_current = [0]
 
 
 def _wait(copies: int = 1) -> None:
@@ -96,10 +84,10 @@ def _wait(copies: int = 1) -> None:
 
 def _unwrap(value: Any) -> Any:
     if isinstance(value, ndarray):
-        if value._place != _current[-1]:
+        if value._place != current[-1]:
             raise ValueError(
                 "Array device must be same as the current device: array device = "
-                f"{value._place} while current = {_current[-1]}"
+                f"{value._place} while current = {current[-1]}"
             )
         return value._value
     if isinstance(value, np.ndarray):
@@ -146,12 +134,12 @@ class ndarray(NDArrayOperatorsMixin):
     def _of(cls, value: np.ndarray, place: int | None = None) -> ndarray:
         array = object.__new__(cls)
         array._value = value
-        array._place = _current[-1] if place is None else place
+        array._place = current[-1] if place is None else place
         return array
 
     def __init__(self, shape: Any, dtype: Any = float) -> None:
         self._value = _garbage(shape, dtype)
-        self._place = _current[-1]
+        self._place = current[-1]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__
@@ -330,149 +318,6 @@ def _garbage(shape: Any, dtype: Any) -> np.ndarray:
     return array
 
 
-# Streams, events, memory: enough of each for the host code, all of them doing their work at once.
-
-
-class Device:
-    """A device; as a context, the current one."""
-
-    compute_capability = "80"
-
-    def __init__(self, device: int | None = None) -> None:
-        self.id = _current[-1] if device is None else device
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return self.id
-
-    def __enter__(self) -> Device:
-        _current.append(self.id)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        _current.pop()
-
-    def use(self) -> None:
-        """Make it the current one."""
-        _current[-1] = self.id
-
-    def synchronize(self) -> None:
-        """Wait."""
-        counts.waits += 1
-
-    @property
-    def mem_info(self) -> tuple[int, int]:
-        """Free and all bytes."""
-        return (1 << 33, 1 << 34)
-
-    @property
-    def attributes(self) -> dict[str, int]:
-        """What the runtime says of the device."""
-        return {"MultiProcessorCount": 4, "ClockRate": 1_000_000, "MaxSharedMemoryPerBlock": 49152}
-
-
-class Stream:
-    """A queue of work that is always done."""
-
-    null: Stream
-    ptr = 0
-
-    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
-        self.non_blocking = non_blocking
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        pass
-
-    def use(self) -> Stream:
-        """Return itself."""
-        return self
-
-    def synchronize(self) -> None:
-        """Wait."""
-        counts.waits += 1
-
-    def wait_event(self, event: Event) -> None:
-        """Let the device wait, not the host."""
-
-    def record(self, event: Event | None = None) -> Event:
-        """Return an event after the work so far."""
-        return event or Event()
-
-
-Stream.null = Stream()
-
-
-class Event:
-    """A place in a stream."""
-
-    done = True
-
-    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-        pass
-
-    def record(self, stream: Stream | None = None) -> None:
-        """Mark this place."""
-
-    def synchronize(self) -> None:
-        """Wait."""
-        counts.waits += 1
-
-
-class MemoryPool:
-    """The memory of the device."""
-
-    def used_bytes(self) -> int:
-        """Bytes of arrays: not known."""
-        return 0
-
-    def total_bytes(self) -> int:
-        """Bytes taken: not known."""
-        return 0
-
-    def free_all_blocks(self, stream: Any = None) -> None:
-        """Give back nothing."""
-
-    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
-        """Limit nothing."""
-
-    def malloc(self, size: int) -> Any:
-        """Unused."""
-        raise NotImplementedError
-
-
-class OutOfMemoryError(MemoryError):
-    """As CuPy's, which also is a MemoryError."""
-
-
-class CUDARuntimeError(RuntimeError):
-    """As CuPy's."""
-
-
-_pool = MemoryPool()
-
-
-class _Core:
-    """What products of matrices are computed in: CuPy's own setting, which changes nothing here."""
-
-    _routines_linalg = types.SimpleNamespace(COMPUTE_TYPE_TF32="tf32")
-
-    def __init__(self) -> None:
-        self._types: dict[str, Any] = {}
-
-    def get_compute_type(self, dtype: Any) -> Any:
-        """Return the setting for a dtype."""
-        return self._types.get(np.dtype(dtype).char, "default")
-
-    def set_compute_type(self, dtype: Any, compute_type: Any) -> None:
-        """Change it."""
-        self._types[np.dtype(dtype).char] = compute_type
-
-
 class RawModule:
     """Kernels, compiled for the CPU."""
 
@@ -515,56 +360,12 @@ class RawModule:
         return kernel
 
 
-class _Cuda(types.ModuleType):
-    Device, Stream, Event, MemoryPool = Device, Stream, Event, MemoryPool
-    runtime = types.SimpleNamespace(
-        getDeviceCount=lambda: DEVICES,
-        CUDARuntimeError=CUDARuntimeError,
-        runtimeGetVersion=lambda: 12090,
-        driverGetVersion=lambda: 12090,
-        getDeviceProperties=lambda index: {"name": b"stand-in", "totalGlobalMem": 1 << 34},
-        deviceSynchronize=lambda: Device().synchronize(),
-    )
-    memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
-
-    @staticmethod
-    def get_current_stream(device_id: int | None = None) -> Stream:
-        return Stream.null
-
-    @staticmethod
-    def is_available() -> bool:
-        return True
-
-    @staticmethod
-    def using_allocator(allocator: Any = None) -> Any:
-        return contextlib.nullcontext()
-
-
-class _Core:
-    """What is used of ``cupy._core``: how products are computed."""
-
-    _routines_linalg = types.SimpleNamespace(COMPUTE_TYPE_TF32=7)
-
-    def __init__(self) -> None:
-        self._types: dict[Any, int] = {}
-
-    def get_compute_type(self, dtype: Any) -> int:
-        """Return the setting for products of `dtype`; 1 is CuPy's default."""
-        return self._types.get(np.dtype(dtype), 1)
-
-    def set_compute_type(self, dtype: Any, compute_type: int) -> None:
-        """Change the setting. Products stay as NumPy has them."""
-        self._types[np.dtype(dtype)] = compute_type
-
-
 class _Module(types.ModuleType):
     """The module ``cupy``."""
 
-    _core = _Core()
-
     ndarray, RawModule = ndarray, RawModule
-    cuda = _Cuda("cupy.cuda")
-    _core = _Core()
+    cuda = Cuda("cupy.cuda")
+    _core = Core()
     __version__ = f"{_API['cupy']}+standin"
 
     def __getattr__(self, name: str) -> Any:
@@ -654,11 +455,11 @@ class _Module(types.ModuleType):
 
     def get_default_memory_pool(self) -> MemoryPool:
         """Return the device's memory."""
-        return _pool
+        return pool
 
     def get_default_pinned_memory_pool(self) -> MemoryPool:
         """Return the pinned memory."""
-        return _pool
+        return pool
 
 
 class _Ufunc:

@@ -24,6 +24,7 @@ from ironlearn.text import LSTMTextClassifier
 from nn.cuda.test_cuda_layers import CASES, LOSSES, _run
 from nn.cuda.test_cuda_runs import NETWORKS, assert_alike, train
 from standin import cupy as standin_cupy
+from standin import runtime as standin_runtime
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def second() -> Iterator[Any]:
     """The second of two GPUs, while the first is the current one."""
     with standin_cupy.install():
         yield get_device("cuda:1")
-        assert standin_cupy.Device().id == 0
+        assert standin_runtime.Device().id == 0
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -171,11 +172,11 @@ def test_cupy_is_missing(use: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _broken(**changes: Any) -> SimpleNamespace:
     """Return the runtime of a machine whose GPU cannot be used."""
-    return SimpleNamespace(**{**vars(standin_cupy._Cuda.runtime), **changes})
+    return SimpleNamespace(**{**vars(standin_runtime.Cuda.runtime), **changes})
 
 
 def _without_driver() -> int:
-    raise standin_cupy.CUDARuntimeError(
+    raise standin_runtime.CUDARuntimeError(
         "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
     )
 
@@ -197,7 +198,7 @@ def test_the_gpu_cannot_be_used(
     use: str, changes: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with standin_cupy.install():
-        monkeypatch.setattr(standin_cupy._Cuda, "runtime", _broken(**changes))
+        monkeypatch.setattr(standin_runtime.Cuda, "runtime", _broken(**changes))
         with pytest.raises(RuntimeError, match=message):
             _uses()[use]("cuda")
         assert get_device("auto").name == "cpu"
@@ -231,7 +232,7 @@ def test_a_failed_move_changes_nothing(gpu: Any, monkeypatch: pytest.MonkeyPatch
         nonlocal sent
         sent += 1
         if sent == 3:
-            raise standin_cupy.OutOfMemoryError("Out of memory allocating 512 bytes")
+            raise standin_runtime.OutOfMemoryError("Out of memory allocating 512 bytes")
         return send(array)
 
     monkeypatch.setattr(gpu, "send", full)
