@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from pathlib import Path
@@ -127,8 +128,12 @@ def test_search_with_threads_equals_search_without(name: str) -> None:
 
 def native_threads() -> int:
     """Return how many threads of this process belong to pools of ironlearn."""
-    names = (task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir())
-    return sum(name.startswith("ironlearn-") for name in names)
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        # Threads of others may end between the list and the look; a pool's own stay.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += task.joinpath("comm").read_text().startswith("ironlearn-")
+    return found
 
 
 def _threads_of_fits(n_jobs: int | None = None) -> tuple[int, int]:

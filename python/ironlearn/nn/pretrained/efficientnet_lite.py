@@ -50,7 +50,7 @@ class EfficientNetLite0(Layer):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from ironlearn.nn.layers.sequential import initialize
     >>> net = EfficientNetLite0(include_top=False)
     >>> initialize(net, (64, 64, 3)).output_shape((64, 64, 3))
     (1280,)
